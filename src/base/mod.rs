@@ -1,0 +1,17 @@
+//! The shared vocabulary: formats, geometry, digests, limits, deadlines.
+//!
+//! Owns no state and does no I/O. Always true: it imports no other room.
+
+pub mod deadline;
+pub mod digest;
+pub mod format;
+pub mod geometry;
+pub mod limits;
+pub mod stages;
+
+pub use deadline::{Deadline, Stopped, Work};
+pub use digest::{AssetDigest, Digest, VariantKey};
+pub use format::Format;
+pub use geometry::{Orientation, Rect, Size};
+pub use limits::Limits;
+pub use stages::{Stage, Stages};

@@ -1,0 +1,21 @@
+//! Fovea, an on-demand image CDN origin. This is the map of the rooms, in the order in which data flows;
+//! each room's `mod.rs` says what it owns, what enters and leaves, and one thing that is always true of it.
+//! Who may import whom is a table in `tests/tidy.rs`, and in ARCHITECTURE.md with the walk of a request.
+
+pub mod app;
+pub mod base;
+pub mod cache;
+pub mod cli;
+pub mod config;
+pub mod decode;
+pub mod encode;
+pub mod http;
+pub mod net;
+pub mod object;
+pub mod pixels;
+pub mod plan;
+pub mod render;
+pub mod serve;
+pub mod source;
+pub mod telemetry;
+pub mod transform;

@@ -1,0 +1,1 @@
+//! The one guarded HTTP client: every address is checked at connect time, on every hop.

@@ -1,0 +1,125 @@
+//! Get, put, delete and list bytes by key: a folder or S3. The only room that knows `aws_sdk_s3`.
+//!
+//! Always true: a key that was put is read whole or not at all; a reader never sees half an object.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use futures_util::stream::BoxStream;
+
+/// A place for objects. Keys are `/`-separated, without leading slash, checked by the caller of `plan` or made by us.
+pub trait ObjectStore: Send + Sync + std::fmt::Debug {
+    /// Opens an object: what is known of it, and its body.
+    fn open<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<Reading, Error>>;
+    /// What is known of an object, without its body.
+    fn head<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<Meta, Error>>;
+    /// Writes an object whole.
+    fn put<'a>(&'a self, key: &'a str, body: Bytes, options: &'a PutOptions) -> BoxFuture<'a, Result<Put, Error>>;
+    /// Deletes an object; one that is not there is no error.
+    fn delete<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<(), Error>>;
+    /// Deletes every object whose key starts with the prefix; answers how many.
+    fn delete_prefix<'a>(&'a self, prefix: &'a str) -> BoxFuture<'a, Result<u64, Error>>;
+    /// A cheap question whether the store answers at all, for health.
+    fn ping<'a>(&'a self) -> BoxFuture<'a, Result<(), Error>>;
+}
+
+/// What is known of an object.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Meta {
+    /// Bytes.
+    pub size: u64,
+    /// The store's own validator: S3's ETag, or size and modification time in a folder.
+    pub validator: String,
+    /// When it was written.
+    pub modified: Option<SystemTime>,
+    /// Media type, where the store keeps one.
+    pub content_type: Option<String>,
+    /// The writer's own metadata: lower-case names, ASCII values.
+    pub user: BTreeMap<String, String>,
+}
+
+/// An opened object.
+pub struct Reading {
+    /// What is known of it.
+    pub meta: Meta,
+    /// Its bytes.
+    pub body: BoxStream<'static, Result<Bytes, Error>>,
+}
+
+impl Reading {
+    /// Reads the body whole; more than `bytes_max` is [`Error::TooLarge`].
+    pub async fn bytes(mut self, bytes_max: u64) -> Result<Bytes, Error> {
+        use futures_util::StreamExt;
+        if self.meta.size > bytes_max {
+            return Err(Error::TooLarge { bytes_max });
+        }
+        let mut first: Option<Bytes> = None;
+        let mut whole: Vec<u8> = Vec::new();
+        while let Some(part) = self.body.next().await {
+            let part = part?;
+            if (whole.len() + part.len()) as u64 + first.as_ref().map_or(0, |f| f.len() as u64) > bytes_max {
+                return Err(Error::TooLarge { bytes_max });
+            }
+            match first.take() {
+                None if whole.is_empty() => first = Some(part),
+                None => whole.extend_from_slice(&part),
+                Some(start) => {
+                    whole.reserve_exact((self.meta.size as usize).max(start.len() + part.len()));
+                    whole.extend_from_slice(&start);
+                    whole.extend_from_slice(&part);
+                }
+            }
+        }
+        Ok(first.unwrap_or_else(|| whole.into()))
+    }
+}
+
+/// How to write an object.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct PutOptions {
+    /// Media type.
+    pub content_type: Option<String>,
+    /// `Cache-Control` that the store itself would answer with.
+    pub cache_control: Option<String>,
+    /// The writer's own metadata.
+    pub user: BTreeMap<String, String>,
+    /// Whether an object that is already there stays.
+    pub if_absent: bool,
+}
+
+/// What a put did.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Put {
+    /// The object is now ours.
+    Written,
+    /// One was there, and stayed.
+    Existed,
+}
+
+/// What can go wrong with a store.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// There is no such object.
+    #[error("no such object")]
+    NotFound,
+    /// The object is larger than the caller takes.
+    #[error("the object is larger than {bytes_max} bytes")]
+    TooLarge {
+        /// The bound.
+        bytes_max: u64,
+    },
+    /// The store refused us.
+    #[error("the store refused the credentials or the operation: {0}")]
+    Denied(String),
+    /// It did not answer in time.
+    #[error("the store did not answer within {0:?}")]
+    Timeout(Duration),
+    /// It answered with a failure, or not at all; worth another try.
+    #[error("the store failed: {0}")]
+    Unavailable(String),
+    /// The key cannot be kept by this store.
+    #[error("the key is not possible in this store: {0}")]
+    Key(String),
+}

@@ -1,0 +1,263 @@
+//! From a URL to a [`Plan`]: the native grammar, options, presets, signatures, canonical spelling, and the choice of a format.
+//!
+//! Enters: a raw request path (no query) and [`Urls`], what this site's URLs may say. Leaves: a [`Request`], or an
+//! [`Error`] that says what was wrong and where. Pure: no I/O, no clock but the one passed in, no config.
+//!
+//! Always true: a [`Plan`] that exists is legal and bounded; nothing downstream validates it again.
+
+use std::sync::Arc;
+
+use crate::base::Format;
+
+/// What a request asks for, parsed, checked and allowed.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Request {
+    /// The configured collection.
+    pub category: Arc<str>,
+    /// The asset in its category, percent-decoded, segments joined by `/`.
+    pub id: String,
+    /// The version segment.
+    pub version: Version,
+    /// What about it.
+    pub ask: Ask,
+    /// The first preset named in the URL, for its max-age and tag; options that follow refine it.
+    pub preset: Option<Arc<str>>,
+    /// The key and expiry of a valid signature.
+    pub signed: Option<Signed>,
+    /// Where the client should go instead (308), when an unsigned URL was not spelled canonically.
+    pub redirect: Option<String>,
+    /// The canonical native path, for `Link: rel=canonical`.
+    pub canonical: String,
+}
+
+/// What about the asset is asked for.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Ask {
+    /// A variant of the picture.
+    Image(Box<Plan>),
+    /// The original's bytes.
+    Original,
+    /// `info.json`.
+    Info,
+}
+
+/// The version segment of a URL.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub enum Version {
+    /// `v0`: whatever is current.
+    Latest,
+    /// `v` and a number of at least 1.
+    Number(u64),
+    /// `h` and the first 16 hex digits of the original's BLAKE3.
+    Hash([u8; 8]),
+}
+
+/// A signature that held.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Signed {
+    /// The key's name.
+    pub kid: Arc<str>,
+    /// Unix seconds after which the URL is gone; 0 is never.
+    pub expiry: u64,
+}
+
+/// A transform: legal and bounded. Sizes are CSS pixels before [`Plan::dpr`] multiplies them.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Plan {
+    /// Result box.
+    pub width: Option<Width>,
+    /// Result box.
+    pub height: Option<u32>,
+    /// How the picture meets the box.
+    pub fit: Fit,
+    /// What to keep when cropping.
+    pub gravity: Gravity,
+    /// Region of the upright original, before resizing.
+    pub crop: Option<Crop>,
+    /// Clockwise turn in degrees, 0, 90, 180 or 270, after EXIF orientation.
+    pub rotate: u16,
+    /// Mirroring, after the turn.
+    pub flip: Flip,
+    /// Multiplies width, height and pad. 1..=8, in hundredths.
+    pub dpr: Dpr,
+    /// Flatten or pad colour.
+    pub background: Option<Colour>,
+    /// Border, in pixels: top, right, bottom, left.
+    pub pad: [u32; 4],
+    /// Gaussian sigma in result pixels; 0 is none.
+    pub blur: f32,
+    /// Unsharp-mask sigma in result pixels; 0 is none.
+    pub sharpen: f32,
+    /// Whether to drop colour.
+    pub gray: bool,
+    /// Whether the picture may be enlarged.
+    pub enlarge: bool,
+    /// Whether an animation stays one where the output can.
+    pub animate: bool,
+    /// What metadata stays.
+    pub metadata: Metadata,
+    /// Whether the original's colour profile stays in place of a conversion to sRGB.
+    pub keep_profile: bool,
+    /// Encoder quality.
+    pub quality: Option<Quality>,
+    /// Most bytes of the result.
+    pub bytes_max: Option<u32>,
+    /// File name of `Content-Disposition: attachment`.
+    pub download: Option<String>,
+    /// The output format, or how to choose it.
+    pub output: Output,
+}
+
+/// A width in a URL.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Width {
+    /// So many pixels.
+    Px(u32),
+    /// `w_auto`: from the client's hints.
+    Auto,
+}
+
+/// CSS `object-fit` words.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub enum Fit {
+    /// Inside the box, ratio kept.
+    #[default]
+    Contain,
+    /// Fills the box, ratio kept, the rest cut off by gravity. A picture smaller than the box is cut to the box's ratio.
+    Cover,
+    /// Stretched to the box.
+    Fill,
+    /// `contain`, then padded to the box with the background.
+    Pad,
+    /// Cut out of the picture without resizing, by gravity.
+    Crop,
+}
+
+/// What to keep when cropping.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub enum Gravity {
+    /// One of nine points, as fractions 0, 0.5 or 1 of the free space.
+    Point(f32, f32),
+    /// A focal point as fractions of the picture: centred as far as the borders allow.
+    Focal(f32, f32),
+}
+
+/// A region of the upright original.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub enum Crop {
+    /// Pixels: x, y, width, height.
+    Px(u32, u32, u32, u32),
+    /// Fractions of the original: x, y, width, height.
+    Fraction(f32, f32, f32, f32),
+}
+
+/// Mirroring.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub struct Flip {
+    /// Left to right.
+    pub horizontal: bool,
+    /// Top to bottom.
+    pub vertical: bool,
+}
+
+/// Device pixel ratio in hundredths, 100..=800.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Dpr(pub u16);
+
+/// A colour with alpha, sRGB.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Colour {
+    /// Red, green, blue, alpha.
+    pub rgba: [u8; 4],
+}
+
+/// What metadata stays in the result.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub enum Metadata {
+    /// None.
+    #[default]
+    None,
+    /// Copyright and artist.
+    Copyright,
+    /// All but the orientation, which has been applied, and (unless the category allows it) the location.
+    All,
+}
+
+/// Encoder quality.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Quality {
+    /// 1..=100, the format's own scale.
+    Level(u8),
+    /// `low`, `medium-low`, `medium-high`, `high`: steps around the format's default.
+    Step(QualityStep),
+}
+
+/// A named step of quality.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum QualityStep {
+    /// 20 under the default.
+    Low,
+    /// 10 under the default.
+    MediumLow,
+    /// The default.
+    MediumHigh,
+    /// 10 over the default.
+    High,
+}
+
+/// The output format, or how to choose it.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Output {
+    /// Named in the URL.
+    Format(Format),
+    /// `auto`: the best that the client takes, by its headers.
+    Negotiate,
+    /// `auto-…`: the best up to a capability; depends on no header.
+    Bucket(Bucket),
+}
+
+/// What a client can show, as few classes as decide the format.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, PartialOrd, Ord)]
+pub enum Bucket {
+    /// JPEG, PNG and GIF.
+    Base,
+    /// And WebP.
+    WebP,
+    /// And AVIF.
+    Avif,
+}
+
+/// What is wrong with a URL.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("{detail}")]
+pub struct Error {
+    /// Which kind of wrong; decides status and code.
+    pub kind: ErrorKind,
+    /// What was wrong and what is right, for a person.
+    pub detail: String,
+    /// Where: the offending piece of the URL, as written.
+    pub at: Option<String>,
+}
+
+/// The kinds of wrong a URL can be.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum ErrorKind {
+    /// Not of the grammar: too few segments, a bad id, a bad version.
+    Malformed,
+    /// An option that does not exist.
+    UnknownOption,
+    /// A value that is not one, or out of range.
+    BadValue,
+    /// A preset that does not exist.
+    UnknownPreset,
+    /// A format that cannot be asked for.
+    UnknownFormat,
+    /// A category that is not configured.
+    UnknownCategory,
+    /// The signature is wrong, its key unknown, or the key may not sign for the category.
+    BadSignature,
+    /// The category wants a signature for this.
+    SignatureNeeded,
+    /// The signature has expired.
+    Expired,
+}
