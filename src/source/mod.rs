@@ -15,6 +15,8 @@ pub mod http;
 mod meters;
 pub mod retry;
 mod stored;
+#[cfg(test)]
+mod tests;
 mod timed;
 mod watched;
 mod whole;
