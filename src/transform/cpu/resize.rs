@@ -246,5 +246,5 @@ fn typed<P: PixelTrait>(values: &[u8], source: Size, window: [f64; 4], samples: 
 }
 
 #[cfg(test)]
-#[path = "resize_tests.rs"]
+#[path = "tests/resize.rs"]
 mod tests;
