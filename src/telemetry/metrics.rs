@@ -49,14 +49,17 @@ declare! {
     Gauge READY = "fovea_ready": "Whether the process answers ready (1) or not (0)";
     Counter CONFIG_RELOADS = "fovea_config_reloads_total": "Reloads of the configuration, by outcome";
 
-    Counter HTTP_REQUESTS = "fovea_http_requests_total": "Requests answered, by listener, method, status class and where the answer came from";
-    Histogram HTTP_REQUEST_SECONDS = "fovea_http_request_seconds": "From a request's head to the last byte of its answer, by where the answer came from";
+    Counter HTTP_REQUESTS = "fovea_http_requests_total": "Image requests answered, by method, status class and where the answer came from";
+    Histogram HTTP_REQUEST_SECONDS = "fovea_http_request_seconds": "From a request's head to its answer's, by where the answer came from";
     Counter HTTP_RESPONSE_BYTES = "fovea_http_response_bytes_total": "Bytes of answers' bodies";
-    Gauge HTTP_REQUESTS_IN_FLIGHT = "fovea_http_requests_in_flight": "Requests being answered";
     Gauge HTTP_CONNECTIONS = "fovea_http_connections": "Connections that are open, by listener";
-    Counter HTTP_CONNECTIONS_CUT = "fovea_http_connections_cut_total": "Connections cut off, by reason";
+    Counter HTTP_CONNECTIONS_ACCEPTED = "fovea_http_connections_total": "Connections that were accepted, by listener";
+    Counter HTTP_CONNECTIONS_REFUSED = "fovea_http_connections_refused_total": "Connections refused as above the bound, by listener";
+    Counter HTTP_CONNECTIONS_CUT = "fovea_http_connections_cut_total": "Connections cut off, by listener and reason (head, idle, stall, drain)";
     Counter HTTP_PROBLEMS = "fovea_http_problems_total": "Answers that were problems, by code";
     Counter HTTP_RATE_LIMITED = "fovea_http_rate_limited_total": "Misses refused because their address asked for too many";
+    Gauge HTTP_RATE_ADDRESSES = "fovea_http_rate_addresses": "Addresses that the rate limit remembers";
+    Counter HTTP_ACCESS_LINES_DROPPED = "fovea_http_access_lines_dropped_total": "Access lines dropped because the writer could not keep up";
 
     Counter SOURCE_FETCHES = "fovea_source_fetches_total": "Fetches of originals, by category and outcome";
     Histogram SOURCE_FETCH_SECONDS = "fovea_source_fetch_seconds": "Time of one fetch of an original, by category";
