@@ -47,14 +47,17 @@ declare! {
     Gauge PROCESS_RESIDENT_BYTES = "fovea_process_resident_bytes": "Memory of the process that is resident";
     Gauge PROCESS_CPU_SECONDS = "fovea_process_cpu_seconds": "CPU time of the process since its start, user and system";
 
-    Counter HTTP_REQUESTS = "fovea_http_requests_total": "Requests answered, by listener, method, status class and where the answer came from";
-    Histogram HTTP_REQUEST_SECONDS = "fovea_http_request_seconds": "From a request's head to the last byte of its answer, by where the answer came from";
+    Counter HTTP_REQUESTS = "fovea_http_requests_total": "Image requests answered, by method, status class and where the answer came from";
+    Histogram HTTP_REQUEST_SECONDS = "fovea_http_request_seconds": "From a request's head to its answer's, by where the answer came from";
     Counter HTTP_RESPONSE_BYTES = "fovea_http_response_bytes_total": "Bytes of answers' bodies";
-    Gauge HTTP_REQUESTS_IN_FLIGHT = "fovea_http_requests_in_flight": "Requests being answered";
     Gauge HTTP_CONNECTIONS = "fovea_http_connections": "Connections that are open, by listener";
-    Counter HTTP_CONNECTIONS_CUT = "fovea_http_connections_cut_total": "Connections cut off, by reason";
+    Counter HTTP_CONNECTIONS_ACCEPTED = "fovea_http_connections_total": "Connections that were accepted, by listener";
+    Counter HTTP_CONNECTIONS_REFUSED = "fovea_http_connections_refused_total": "Connections refused as above the bound, by listener";
+    Counter HTTP_CONNECTIONS_CUT = "fovea_http_connections_cut_total": "Connections cut off, by listener and reason (head, idle, stall, drain)";
     Counter HTTP_PROBLEMS = "fovea_http_problems_total": "Answers that were problems, by code";
     Counter HTTP_RATE_LIMITED = "fovea_http_rate_limited_total": "Misses refused because their address asked for too many";
+    Gauge HTTP_RATE_ADDRESSES = "fovea_http_rate_addresses": "Addresses that the rate limit remembers";
+    Counter HTTP_ACCESS_LINES_DROPPED = "fovea_http_access_lines_dropped_total": "Access lines dropped because the writer could not keep up";
 
     Counter SOURCE_REQUESTS = "fovea_source_requests_total": "Tries to open an original, by category and outcome";
     Histogram SOURCE_OPEN_SECONDS = "fovea_source_open_seconds": "Time until an original was opened or not, by category";
@@ -87,9 +90,6 @@ declare! {
 /// Bounds of time, in seconds: from a memory hit to a miss's deadline.
 const SECONDS: [f64; 15] =
     [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0];
-
-/// Bounds of size, in bytes: 1 KiB to 16 MiB by factors of four.
-const BYTES: [f64; 8] = [1024.0, 4096.0, 16_384.0, 65_536.0, 262_144.0, 1_048_576.0, 4_194_304.0, 16_777_216.0];
 
 /// How often distributions are folded together, so that memory stays bounded while nobody scrapes.
 const UPKEEP: Duration = Duration::from_secs(5);
