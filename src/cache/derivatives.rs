@@ -3,19 +3,25 @@
 //! Writes go through a bounded queue to a few tasks. A full queue drops the write: the variant is made again one day.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use tokio::sync::mpsc;
 
-use super::entry::{Entry, Tags};
+use super::entry::{Entry, Tags, unix_ms};
 use super::purges::{PURGES_KEY, Purges};
 use crate::base::{AssetDigest, VariantKey, digest::asset_prefix};
 use crate::object::{self, ObjectStore, PutOptions};
 
 /// The most bytes that are read as one derivative.
 const DERIVATIVE_BYTES_MAX: u64 = 256 << 20;
+
+/// How long a read may take before the variant is made instead.
+const READ_TIME_MAX: Duration = Duration::from_secs(2);
+
+/// How long a store that failed is left alone.
+const REST: Duration = Duration::from_secs(2);
 
 /// Tasks that write.
 const WRITERS: usize = 4;
@@ -38,6 +44,7 @@ pub struct Derivatives {
 struct Queued {
     bytes: AtomicUsize,
     writes: AtomicUsize,
+    rest_until_ms: AtomicU64,
 }
 
 #[derive(Debug)]
@@ -73,8 +80,36 @@ impl Derivatives {
         Self { store, writes, queued, queue_bytes_max, cache_control: cache_control.map(Into::into) }
     }
 
-    /// What is stored under a key, unless a purge took it.
-    pub async fn find(&self, key: &VariantKey, tags: &Tags, purges: &Purges) -> Result<Option<Found>, object::Error> {
+    /// What is stored under a key, unless a purge took it. A store that fails or is slow counts as empty, and is left alone
+    /// for a moment, so that its outage costs requests nothing but the work of making their variants.
+    pub async fn find(&self, key: &VariantKey, tags: &Tags, purges: &Purges) -> Option<Found> {
+        if self.resting() {
+            count_read("skipped");
+            return None;
+        }
+        match tokio::time::timeout(READ_TIME_MAX, self.read(key, tags, purges)).await {
+            Ok(Ok(found)) => {
+                count_read(if found.is_some() { "hit" } else { "miss" });
+                found
+            }
+            Ok(Err(error)) => self.rest(&error.to_string()),
+            Err(_) => self.rest("it did not answer in time"),
+        }
+    }
+
+    fn resting(&self) -> bool {
+        unix_ms(SystemTime::now()) < self.queued.rest_until_ms.load(Ordering::Relaxed)
+    }
+
+    fn rest(&self, why: &str) -> Option<Found> {
+        count_read("failed");
+        tracing::warn!(why, "the derivative store could not be read; variants are made without it for {REST:?}");
+        let until = unix_ms(SystemTime::now() + REST);
+        self.queued.rest_until_ms.store(until, Ordering::Relaxed);
+        None
+    }
+
+    async fn read(&self, key: &VariantKey, tags: &Tags, purges: &Purges) -> Result<Option<Found>, object::Error> {
         let reading = match self.store.open(&key.path()).await {
             Ok(reading) => reading,
             Err(object::Error::NotFound) => return Ok(None),
@@ -161,6 +196,10 @@ impl Derivatives {
     pub async fn ping(&self) -> Result<(), object::Error> {
         self.store.ping().await
     }
+}
+
+fn count_read(outcome: &'static str) {
+    metrics::counter!("fovea_store_reads_total", "outcome" => outcome).increment(1);
 }
 
 impl Queued {

@@ -44,6 +44,14 @@ pub struct Client {
     pub context: source::Context,
 }
 
+impl Default for Client {
+    /// A client that said nothing.
+    fn default() -> Self {
+        let context = source::Context::default();
+        Self { bucket: Bucket::Base, width: None, dpr: None, save_data: false, address: None, context }
+    }
+}
+
 /// How a category's answers are to be sent; `http` makes headers of it.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Policy {
