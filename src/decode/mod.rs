@@ -4,10 +4,24 @@
 //!
 //! Always true: nothing larger than the limits and the header's estimate is allocated, and no input panics.
 
+mod animation;
+mod avif;
+mod bmp;
+pub mod fuzz;
+mod gif;
+mod jpeg;
+mod metadata;
+mod png;
+mod svg;
+#[cfg(test)]
+mod tests;
+mod tiff;
+mod webp;
+
 use std::sync::Arc;
 
 use crate::base::{Format, Limits, Orientation, Rect, Size, Stopped, Work};
-use crate::pixels::{Frame, Picture};
+use crate::pixels::{ColourSpace, Frame, Picture};
 
 /// What a header tells without decoding pixels.
 #[derive(Clone, PartialEq, Debug)]
@@ -127,22 +141,113 @@ pub enum Error {
     Stopped(#[from] Stopped),
 }
 
-/// Reads the header, and checks it against the limits.
+/// Reads the header, and checks it against the limits. Decodes no pixels and allocates no more than the metadata it returns.
+///
+/// # Errors
+/// Everything of [`Error`] but `Stopped`.
 pub fn probe(bytes: &[u8], limits: &Limits) -> Result<Header, Error> {
-    todo!("{} {limits:?}", bytes.len())
+    if bytes.len() as u64 > limits.source_bytes_max {
+        return Err(Error::TooLarge(format!("{} bytes, of at most {}", bytes.len(), limits.source_bytes_max)));
+    }
+    match Format::sniff(bytes).ok_or(Error::Unsupported)? {
+        Format::Jpeg => jpeg::probe(bytes, limits),
+        Format::Png => png::probe(bytes, limits),
+        Format::WebP => webp::probe(bytes, limits),
+        Format::Avif => avif::probe(bytes, limits),
+        Format::Gif => gif::probe(bytes, limits),
+        Format::Tiff => tiff::probe(bytes, limits),
+        Format::Bmp => bmp::probe(bytes, limits),
+        Format::Svg => svg::probe(bytes, limits),
+    }
 }
 
-/// Decodes what is wanted of the (first) picture.
+/// Decodes what is wanted of the (first) picture. `header` is what [`probe`] said of the same bytes.
+///
+/// # Errors
+/// [`Error::Broken`] when nothing can be saved of the picture; what can be saved comes back with `damaged` set.
 pub fn decode(bytes: &[u8], header: &Header, want: &Want, limits: &Limits, work: &Work) -> Result<Decoded, Error> {
-    todo!("{} {header:?} {want:?} {limits:?} {work:?}", bytes.len())
+    work.check()?;
+    check_size(header.size, limits)?;
+    match header.format {
+        Format::Jpeg => jpeg::decode(bytes, header, want, work),
+        Format::Png => png::decode(bytes, header, limits, work),
+        Format::WebP => webp::decode(bytes, header, limits, work),
+        Format::Avif => avif::decode(bytes, header, limits, work),
+        Format::Gif => gif::decode(bytes, header, limits, work),
+        Format::Tiff => tiff::decode(bytes, header, limits, work),
+        Format::Bmp => bmp::decode(bytes, header, limits, work),
+        Format::Svg => svg::decode(bytes, header, want, limits, work),
+    }
 }
 
-/// Opens an animation (GIF, WebP) for reading frame by frame.
+/// Opens an animation (GIF, WebP) for reading frame by frame. A still picture of these formats is one frame.
+///
+/// # Errors
+/// [`Error::UnsupportedKind`] for the other formats; [`Error::Broken`] if not even the first frame is there.
 pub fn frames<'a>(bytes: &'a [u8], header: &Header, limits: &Limits) -> Result<Box<dyn Frames + 'a>, Error> {
-    todo!("{} {header:?} {limits:?}", bytes.len())
+    check_size(header.size, limits)?;
+    match header.format {
+        Format::Gif => gif::frames(bytes, header, limits),
+        Format::WebP => webp::frames(bytes, header, limits),
+        format => Err(Error::UnsupportedKind { format, what: "it has no frames".to_owned() }),
+    }
 }
 
-/// An upper bound of the bytes that [`decode`] will hold at once beside the input, its result included.
+/// An upper bound of the bytes that [`decode`] will hold at once beside the input, its result included. For an animation it
+/// also bounds what [`frames`] holds beside the input, one frame that the caller keeps included.
 pub fn bytes_of_work(header: &Header, want: &Want) -> u64 {
-    todo!("{header:?} {want:?}")
+    let metadata = [&header.icc, &header.exif].into_iter().flatten().map(|bytes| bytes.len() as u64).sum::<u64>();
+    FIXED_BYTES
+        + 2 * metadata
+        + match header.format {
+            Format::Jpeg => jpeg::bytes_of_work(header, want),
+            Format::Png => png::bytes_of_work(header),
+            Format::WebP => webp::bytes_of_work(header),
+            Format::Avif => avif::bytes_of_work(header),
+            Format::Gif => gif::bytes_of_work(header),
+            Format::Tiff => tiff::bytes_of_work(header),
+            Format::Bmp => bmp::bytes_of_work(header),
+            Format::Svg => svg::bytes_of_work(header, want),
+        }
+}
+
+/// What every decoder may hold whatever the picture's size: tables, windows, buffers of a few rows.
+const FIXED_BYTES: u64 = 1 << 20;
+
+impl Error {
+    fn broken(format: Format, what: impl ToString) -> Self {
+        Self::Broken { format, what: what.to_string() }
+    }
+
+    fn kind(format: Format, what: impl ToString) -> Self {
+        Self::UnsupportedKind { format, what: what.to_string() }
+    }
+}
+
+/// Holds a frame's size against the limits.
+fn check_size(size: Size, limits: &Limits) -> Result<(), Error> {
+    let Size { width, height } = size;
+    if width > limits.side_max || height > limits.side_max {
+        Err(Error::TooLarge(format!("{width}x{height} pixels, of at most {} on a side", limits.side_max)))
+    } else if size.pixels() > limits.pixels_max {
+        Err(Error::TooLarge(format!("{width}x{height} pixels, of at most {} together", limits.pixels_max)))
+    } else {
+        Ok(())
+    }
+}
+
+/// How many frames of an animation are read: as many as both of its limits allow, and at least the first.
+fn frames_within(frames: u64, canvas: Size, limits: &Limits) -> u32 {
+    let by_pixels = limits.animation_pixels_max / canvas.pixels().max(1);
+    frames.min(by_pixels).min(u64::from(limits.frames_max)).max(1) as u32
+}
+
+/// The colour space that a header's profile gives to RGB and gray samples.
+fn colour_of(header: &Header) -> ColourSpace {
+    header.icc.clone().map_or(ColourSpace::Srgb, ColourSpace::Icc)
+}
+
+/// What a picture of the whole original covers.
+fn whole(size: Size) -> [f64; 4] {
+    [0.0, 0.0, f64::from(size.width), f64::from(size.height)]
 }

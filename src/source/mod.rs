@@ -31,7 +31,7 @@ pub struct Original {
 }
 
 /// What goes along with a fetch.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, PartialEq, Debug, Default)]
 pub struct Context {
     /// W3C `traceparent` to pass on.
     pub traceparent: Option<String>,

@@ -1,0 +1,216 @@
+//! What serde cannot see: bounds, pairs of keys, names, files. All of it at once.
+
+use std::path::Path;
+
+use super::layers::BUILT_IN;
+use super::values::ByteSize;
+use super::{Category, Config, Problem, SourceLocation};
+
+/// hyper's smallest buffer for a request's head.
+const HEADER_BYTES_MIN: u64 = 8 << 10;
+
+/// Most threads of a pool.
+const THREADS_MAX: usize = 1024;
+
+/// Collects problems, and knows where each key was set.
+struct Check<'a> {
+    config: &'a Config,
+    problems: Vec<Problem>,
+}
+
+impl Config {
+    /// Everything that is wrong with the values; empty for a config that was loaded.
+    pub fn check(&self) -> Vec<Problem> {
+        let mut check = Check { config: self, problems: Vec::new() };
+        check.http();
+        check.memory();
+        check.stores();
+        check.keys();
+        check.telemetry();
+        for (name, category) in self.categories() {
+            check.category(name, category);
+        }
+        check.problems
+    }
+}
+
+impl Check<'_> {
+    /// Notes a problem with a key unless the condition holds.
+    fn must(&mut self, holds: bool, key: &str, what: impl FnOnce() -> String) {
+        if !holds {
+            let place = self.config.places.get(key).map_or(BUILT_IN, String::as_str);
+            self.problems.push(Problem::new(key, place, what()));
+        }
+    }
+
+    fn at_least_one(&mut self, value: u64, key: &str) {
+        self.must(value >= 1, key, || "must be at least 1".to_owned());
+    }
+
+    fn file(&mut self, path: Option<&String>, key: &str) {
+        if let Some(path) = path {
+            self.must(Path::new(path).is_file(), key, || format!("there is no file {path:?}"));
+        }
+    }
+
+    fn http(&mut self) {
+        let http = &self.config.http;
+        self.must(http.tls_certificate.is_some() == http.tls_key.is_some(), "http.tls_certificate", || {
+            "http.tls_certificate and http.tls_key go together: set both or none".to_owned()
+        });
+        if http.tls_key.is_some() {
+            self.file(http.tls_certificate.as_ref(), "http.tls_certificate");
+        }
+        if http.tls_certificate.is_some() {
+            self.file(http.tls_key.as_ref(), "http.tls_key");
+        }
+        self.must(http.header_bytes_max.bytes() >= HEADER_BYTES_MIN, "http.header_bytes_max", || {
+            format!("must be at least {}", ByteSize(HEADER_BYTES_MIN))
+        });
+        self.must(http.header_bytes_max.bytes() <= 1 << 20, "http.header_bytes_max", || {
+            "must be at most 1MiB".to_owned()
+        });
+        self.at_least_one(http.connections_max as u64, "http.connections_max");
+        self.at_least_one(http.header_timeout_ms, "http.header_timeout_ms");
+        self.at_least_one(http.idle_timeout_ms, "http.idle_timeout_ms");
+        self.at_least_one(http.write_stall_ms, "http.write_stall_ms");
+        self.at_least_one(http.request_timeout_ms, "http.request_timeout_ms");
+        self.must(http.threads <= THREADS_MAX, "http.threads", || format!("must be at most {THREADS_MAX}"));
+        let api = self.config.api.listen;
+        self.must(http.listen != api || api.port() == 0, "api.listen", || {
+            format!("{api} is http.listen too; the API needs a port of its own")
+        });
+    }
+
+    fn memory(&mut self) {
+        let memory = &self.config.memory;
+        self.must(
+            memory.entry_bytes_max <= memory.cache_bytes || memory.cache_bytes.bytes() == 0,
+            "memory.entry_bytes_max",
+            || format!("must be at most memory.cache_bytes, {}", memory.cache_bytes),
+        );
+        self.at_least_one(memory.work_bytes.bytes(), "memory.work_bytes");
+        self.must(self.config.render.threads <= THREADS_MAX, "render.threads", || {
+            format!("must be at most {THREADS_MAX}")
+        });
+        let limits = &self.config.limits;
+        self.at_least_one(limits.source_bytes_max, "limits.source_bytes_max");
+        self.at_least_one(limits.pixels_max, "limits.pixels_max");
+        self.at_least_one(limits.side_max.into(), "limits.side_max");
+        self.at_least_one(limits.frames_max.into(), "limits.frames_max");
+        self.at_least_one(limits.animation_pixels_max, "limits.animation_pixels_max");
+        let rate = &self.config.rate_limit;
+        self.must(rate.per_second == 0 || rate.burst >= 1, "rate_limit.burst", || "must be at least 1".to_owned());
+    }
+
+    fn stores(&mut self) {
+        let derivatives = &self.config.derivatives;
+        if let Some(sse) = &derivatives.sse {
+            let known =
+                sse == "AES256" || sse == "aws:kms" || sse.strip_prefix("aws:kms:").is_some_and(|id| !id.is_empty());
+            self.must(known, "derivatives.sse", || {
+                format!("must be \"AES256\", \"aws:kms\" or \"aws:kms:KEY-ID\", not {sse:?}")
+            });
+        }
+        self.at_least_one(derivatives.write_queue_max as u64, "derivatives.write_queue_max");
+        let s3 = &self.config.s3;
+        if let Some(endpoint) = &s3.endpoint {
+            self.must(is_http_url(endpoint), "s3.endpoint", || {
+                format!("must be a URL such as \"http://127.0.0.1:9000\", not {endpoint:?}")
+            });
+        }
+        self.must(!s3.region.is_empty(), "s3.region", || {
+            "must not be empty; \"us-east-1\" does where there is none".to_owned()
+        });
+        self.must(s3.access_key_id.is_some() != s3.secret_access_key.is_empty(), "s3.access_key_id", || {
+            "s3.access_key_id and s3.secret_access_key go together: set both or none".to_owned()
+        });
+    }
+
+    fn keys(&mut self) {
+        let config = self.config;
+        for (kid, key) in &config.keys {
+            let at = format!("keys.{kid}");
+            self.must(is_kid(kid), &at, || {
+                "a key's name is 1 to 32 letters, digits, hyphens and underscores".to_owned()
+            });
+            match key.secret.bytes() {
+                Ok(bytes) => self.must(!bytes.is_empty(), &at, || "the secret is empty".to_owned()),
+                Err(what) => self.must(false, &at, || what),
+            }
+            for category in key.categories.iter().flatten() {
+                self.must(config.category.contains_key(category), &at, || format!("there is no category {category:?}"));
+            }
+        }
+    }
+
+    fn telemetry(&mut self) {
+        let telemetry = &self.config.telemetry;
+        if let Err(error) = tracing_subscriber::EnvFilter::try_new(&telemetry.log) {
+            self.must(false, "telemetry.log", || {
+                format!("{error}; write a level, or directives such as \"info,fovea::source=debug\"")
+            });
+        }
+        if let Some(endpoint) = &telemetry.otlp_endpoint {
+            self.must(is_http_url(endpoint), "telemetry.otlp_endpoint", || {
+                format!("must be a URL such as \"http://127.0.0.1:4318\", not {endpoint:?}")
+            });
+        }
+        self.must((0.0..=1.0).contains(&telemetry.otlp_ratio), "telemetry.otlp_ratio", || {
+            "must be from 0 to 1".to_owned()
+        });
+    }
+
+    fn category(&mut self, name: &str, category: &Category) {
+        let at = |key: &str| format!("category.{name}.{key}");
+        self.must(is_category(name), &format!("category.{name}"), || {
+            "a category's name is 1 to 63 lower-case letters, digits and hyphens".to_owned()
+        });
+        self.must(category.source != SourceLocation::Unset, &at("source"), || {
+            "wants \"file:PATH\", \"s3://BUCKET/PREFIX\" or \"https://HOST/BASE\"".to_owned()
+        });
+        for (key, quality) in [
+            ("quality_jpeg", category.quality_jpeg),
+            ("quality_webp", category.quality_webp),
+            ("quality_avif", category.quality_avif),
+        ] {
+            self.must((1..=100).contains(&quality), &at(key), || format!("must be from 1 to 100, not {quality}"));
+        }
+        let most = self.config.limits.side_max;
+        self.must((1..=most).contains(&category.side_max), &at("side_max"), || {
+            format!("must be from 1 to limits.side_max, {most}")
+        });
+        for size in &category.sizes {
+            self.must((1..=category.side_max).contains(size), &at("sizes"), || {
+                format!("{size} is not from 1 to the category's side_max, {}", category.side_max)
+            });
+        }
+        for origin in &category.cors {
+            let legal = origin == "*" || (is_http_url(origin) && origin.matches('/').count() == 2);
+            self.must(legal, &at("cors"), || {
+                format!("must hold \"*\" or origins such as \"https://example.org\", not {origin:?}")
+            });
+        }
+        self.file(category.ca_file.as_ref(), &at("ca_file"));
+        self.at_least_one(category.fetch_timeout_ms, &at("fetch_timeout_ms"));
+        self.must((1..=10).contains(&category.attempts), &at("attempts"), || "must be from 1 to 10".to_owned());
+        self.at_least_one(category.breaker_failures.into(), &at("breaker_failures"));
+        self.at_least_one(category.breaker_successes.into(), &at("breaker_successes"));
+        self.at_least_one(category.concurrency as u64, &at("concurrency"));
+    }
+}
+
+fn is_http_url(text: &str) -> bool {
+    let uri = text.parse::<http::Uri>().ok();
+    uri.is_some_and(|uri| {
+        matches!(uri.scheme_str(), Some("http" | "https")) && uri.host().is_some_and(|host| !host.is_empty())
+    })
+}
+
+fn is_category(name: &str) -> bool {
+    (1..=63).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+}
+
+fn is_kid(kid: &str) -> bool {
+    (1..=32).contains(&kid.len()) && kid.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+}

@@ -1,0 +1,94 @@
+//! One plain function a decoder for fuzzing: cargo-fuzz calls them, and the tests replay `tests/fuzz/corpus` through them.
+//!
+//! Always true: each returns, without a panic, for every input; what it returns is not looked at but for its consistency.
+
+use std::time::Duration;
+
+use super::{Decoded, Want, bytes_of_work, decode, frames, probe};
+use crate::base::{Deadline, Format, Limits, Size, Work};
+
+/// Bounds small enough that an input is over in milliseconds.
+const LIMITS: Limits = Limits {
+    source_bytes_max: 1 << 20,
+    pixels_max: 4 << 20,
+    side_max: 16_384,
+    frames_max: 8,
+    animation_pixels_max: 8 << 20,
+    metadata_bytes_max: 64 << 10,
+};
+
+/// A JPEG.
+pub fn jpeg(data: &[u8]) {
+    run(data, Format::Jpeg);
+}
+
+/// A PNG.
+pub fn png(data: &[u8]) {
+    run(data, Format::Png);
+}
+
+/// A WebP, still or animated.
+pub fn webp(data: &[u8]) {
+    run(data, Format::WebP);
+}
+
+/// An AVIF.
+pub fn avif(data: &[u8]) {
+    run(data, Format::Avif);
+}
+
+/// A GIF.
+pub fn gif(data: &[u8]) {
+    run(data, Format::Gif);
+}
+
+/// A TIFF.
+pub fn tiff(data: &[u8]) {
+    run(data, Format::Tiff);
+}
+
+/// A BMP.
+pub fn bmp(data: &[u8]) {
+    run(data, Format::Bmp);
+}
+
+/// An SVG.
+pub fn svg(data: &[u8]) {
+    run(data, Format::Svg);
+}
+
+/// Probes, then decodes whole, reduced and frame by frame, and holds each result to what its types promise.
+fn run(data: &[u8], format: Format) {
+    if Format::sniff(data) != Some(format) {
+        return;
+    }
+    let Ok(header) = probe(data, &LIMITS) else { return };
+    let all = Want::all(&header);
+    let middle = Size::new(header.size.width.div_ceil(3), header.size.height.div_ceil(3));
+    let mut region = middle.rect();
+    (region.x, region.y) = (header.size.width / 3, header.size.height / 3);
+    let (target, margin_percent) = (Size::new(middle.width.div_ceil(2), middle.height.div_ceil(2)), 150);
+    let work = Work::until(Deadline::after(Duration::from_secs(10)));
+    for want in [all, Want { region, target, margin_percent }] {
+        assert!(bytes_of_work(&header, &want) > 0);
+        if let Ok(decoded) = decode(data, &header, &want, &LIMITS, &work) {
+            consistent(&decoded);
+        }
+    }
+    if let Ok(mut frames) = frames(data, &header, &LIMITS) {
+        let mut shown = 0;
+        while let Ok(Some(frame)) = frames.next(&work) {
+            shown += 1;
+            assert_eq!(frame.picture.size, header.size);
+        }
+        assert!(shown <= header.frames);
+    }
+}
+
+/// # Panics
+/// If a picture does not hold as many samples as it says.
+fn consistent(decoded: &Decoded) {
+    let picture = &decoded.picture;
+    assert_eq!(picture.samples.len() as u64, picture.size.pixels() * picture.layout.channels() as u64);
+    assert!(decoded.covers.iter().all(|side| side.is_finite() && *side >= 0.0));
+}

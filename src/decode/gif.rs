@@ -1,0 +1,295 @@
+//! GIF: blocks by an own walk (a probe unpacks nothing), frames by the `gif` crate, composed here as browsers do.
+
+use std::io::Cursor;
+
+use gif::{ColorOutput, DisposalMethod, MemoryLimit};
+
+use super::{Decoded, Error, Frames, Header, Model, animation, check_size, frames_within, whole};
+use crate::base::{Format, Limits, Orientation, Size, Work};
+use crate::pixels::{ColourSpace, Frame};
+
+/// Reads the structure: one pass over the blocks, no LZW.
+pub fn probe(bytes: &[u8], limits: &Limits) -> Result<Header, Error> {
+    let blocks = Blocks::walk(bytes, limits)?;
+    check_size(blocks.size, limits)?;
+    Ok(Header {
+        format: Format::Gif,
+        size: blocks.size,
+        orientation: Orientation::Upright,
+        alpha: blocks.alpha,
+        frames: frames_within(blocks.frames, blocks.size, limits),
+        loops: blocks.loops,
+        bits: 8,
+        model: Model::Palette(blocks.colours),
+        progressive: false,
+        icc: None,
+        exif: None,
+    })
+}
+
+/// Decodes the first frame.
+pub fn decode(bytes: &[u8], header: &Header, limits: &Limits, work: &Work) -> Result<Decoded, Error> {
+    let mut animation = Animation::open(bytes, header, limits)?;
+    let frame = animation.next(work)?.ok_or_else(|| broken("it has no frame"))?;
+    Ok(Decoded { picture: frame.picture, covers: whole(header.size), damaged: animation.damaged })
+}
+
+/// Opens the animation.
+pub fn frames<'a>(bytes: &'a [u8], header: &Header, limits: &Limits) -> Result<Box<dyn Frames + 'a>, Error> {
+    Ok(Box::new(Animation::open(bytes, header, limits)?))
+}
+
+/// Canvas, saved canvas, the frame's own pixels (each RGBA) and the result.
+pub fn bytes_of_work(header: &Header) -> u64 {
+    header.size.pixels() * 16
+}
+
+fn broken(what: impl ToString) -> Error {
+    Error::broken(Format::Gif, what)
+}
+
+/// What the blocks say.
+struct Blocks {
+    size: Size,
+    frames: u64,
+    loops: u32,
+    alpha: bool,
+    colours: u16,
+}
+
+impl Blocks {
+    fn walk(bytes: &[u8], limits: &Limits) -> Result<Self, Error> {
+        let mut reader = Cut(bytes);
+        let screen = reader.take(13).ok_or_else(|| broken("its header is cut off"))?;
+        let size = Size::new(u32::from(short(screen, 6)), u32::from(short(screen, 8)));
+        if size.width == 0 || size.height == 0 {
+            return Err(broken("its screen is empty"));
+        }
+        let mut blocks = Self { size, frames: 0, loops: 1, alpha: false, colours: colours(screen[10]) };
+        reader.take(3 * usize::from(blocks.colours));
+        let mut dispose_to_nothing = false;
+        // Ends at the trailer, at the end of the bytes, or at a byte that begins no block: what came before counts.
+        while let Some(kind) = reader.take(1) {
+            match kind[0] {
+                0x21 => {
+                    let Some(label) = reader.take(1) else { break };
+                    let first = reader.sub_block().unwrap_or_default();
+                    match (label[0], first) {
+                        (0xf9, [flags, _, _, _, ..]) => {
+                            blocks.alpha |= flags & 1 != 0;
+                            dispose_to_nothing = flags >> 2 & 7 == 2;
+                        }
+                        (0xff, b"NETSCAPE2.0" | b"ANIMEXTS1.0") => {
+                            if let Some([1, low, high]) = reader.sub_block() {
+                                blocks.loops = u32::from(u16::from_le_bytes([*low, *high]));
+                                // The number says how often to begin again; 0 is for ever.
+                                blocks.loops += u32::from(blocks.loops > 0);
+                            }
+                        }
+                        _ => {}
+                    }
+                    if first.is_empty() {
+                        continue;
+                    }
+                }
+                0x2c => {
+                    let Some(at) = reader.take(9) else { break };
+                    let local = colours(at[8]);
+                    reader.take(3 * usize::from(local));
+                    let part = Size::new(u32::from(short(at, 4)), u32::from(short(at, 6)));
+                    if part.pixels() > limits.pixels_max {
+                        return Err(Error::TooLarge(format!("a frame of {}x{} pixels", part.width, part.height)));
+                    }
+                    let (right, bottom) = (u32::from(short(at, 0)) + part.width, u32::from(short(at, 2)) + part.height);
+                    let fills = short(at, 0) == 0 && short(at, 2) == 0 && right >= size.width && bottom >= size.height;
+                    blocks.alpha |= !fills && (blocks.frames == 0 || dispose_to_nothing);
+                    blocks.alpha |= dispose_to_nothing && !fills;
+                    dispose_to_nothing = false;
+                    blocks.colours = blocks.colours.max(local);
+                    if reader.take(1).is_none() {
+                        break;
+                    }
+                    blocks.frames += 1;
+                }
+                _ => break,
+            }
+            while reader.sub_block().is_some_and(|data| !data.is_empty()) {}
+        }
+        if blocks.frames == 0 {
+            return Err(broken("it has no frame"));
+        }
+        Ok(blocks)
+    }
+}
+
+/// How many colours the table has that such flags announce.
+const fn colours(flags: u8) -> u16 {
+    if flags & 0x80 == 0 { 0 } else { 2 << (flags & 7) }
+}
+
+fn short(bytes: &[u8], at: usize) -> u16 {
+    u16::from_le_bytes([bytes[at], bytes[at + 1]])
+}
+
+/// Takes bytes from the front; what is cut off is none.
+struct Cut<'a>(&'a [u8]);
+
+impl<'a> Cut<'a> {
+    fn take(&mut self, count: usize) -> Option<&'a [u8]> {
+        let taken = self.0.split_at_checked(count);
+        let (taken, rest) = taken.unwrap_or((&[], &[]));
+        self.0 = rest;
+        (taken.len() == count).then_some(taken)
+    }
+
+    fn sub_block(&mut self) -> Option<&'a [u8]> {
+        let length = self.take(1)?[0];
+        self.take(length.into())
+    }
+}
+
+/// A GIF that is read frame by frame.
+struct Animation<'a> {
+    decoder: gif::Decoder<Cursor<&'a [u8]>>,
+    size: Size,
+    alpha: bool,
+    /// RGBA; alpha is 0 or 255.
+    canvas: Vec<u8>,
+    /// The canvas as it was before the frame that is shown, if that is to come back.
+    saved: Option<Vec<u8>>,
+    /// What happens to the frame that is shown before the next.
+    dispose: DisposalMethod,
+    shown: Place,
+    /// The frame's own pixels.
+    buffer: Vec<u8>,
+    left: u32,
+    begun: bool,
+    damaged: bool,
+    pixels_max: u64,
+}
+
+/// Where a frame stands on the canvas, cut to it.
+#[derive(Clone, Copy, Default)]
+struct Place {
+    left: usize,
+    top: usize,
+    right: usize,
+    bottom: usize,
+}
+
+impl<'a> Animation<'a> {
+    fn open(bytes: &'a [u8], header: &Header, limits: &Limits) -> Result<Self, Error> {
+        let mut options = gif::DecodeOptions::new();
+        options.set_color_output(ColorOutput::RGBA);
+        // Frames are read into our own buffer, whose size is checked; this bounds what else the decoder holds.
+        options.set_memory_limit(MemoryLimit::Unlimited);
+        options.allow_unknown_blocks(true);
+        let decoder = options.read_info(Cursor::new(bytes)).map_err(broken)?;
+        let size = Size::new(decoder.width().into(), decoder.height().into());
+        if size != header.size {
+            return Err(broken("it is not what its header said"));
+        }
+        Ok(Self {
+            decoder,
+            size,
+            alpha: header.alpha,
+            canvas: vec![0; size.pixels() as usize * 4],
+            saved: None,
+            dispose: DisposalMethod::Keep,
+            shown: Place::default(),
+            buffer: Vec::new(),
+            left: header.frames,
+            begun: false,
+            damaged: false,
+            pixels_max: limits.pixels_max,
+        })
+    }
+
+    /// Undoes the frame that was shown, as it asked for.
+    fn dispose(&mut self) {
+        match self.dispose {
+            DisposalMethod::Background => {
+                let Place { left, top, right, bottom } = self.shown;
+                let row_bytes = self.size.width as usize * 4;
+                for row in self.canvas.chunks_exact_mut(row_bytes).take(bottom).skip(top) {
+                    row[left * 4..right * 4].fill(0);
+                }
+            }
+            DisposalMethod::Previous => {
+                if let Some(saved) = self.saved.take() {
+                    self.canvas = saved;
+                }
+            }
+            DisposalMethod::Any | DisposalMethod::Keep => {}
+        }
+        self.dispose = DisposalMethod::Keep;
+    }
+
+    /// Reads and composes one frame; none at the end. `Err` holds what the decoder said.
+    fn compose(&mut self) -> Result<Option<u32>, String> {
+        let Some(frame) = self.decoder.next_frame_info().map_err(|error| error.to_string())? else { return Ok(None) };
+        let (width, height) = (usize::from(frame.width), usize::from(frame.height));
+        let (left, top) = (usize::from(frame.left), usize::from(frame.top));
+        let (dispose, delay) = (frame.dispose, u32::from(frame.delay) * 10);
+        let pixels = width as u64 * height as u64;
+        if pixels > self.pixels_max {
+            return Err(format!("a frame of {width}x{height} pixels"));
+        }
+        self.dispose();
+        let canvas_size = (self.size.width as usize, self.size.height as usize);
+        let place = Place {
+            left: left.min(canvas_size.0),
+            top: top.min(canvas_size.1),
+            right: (left + width).min(canvas_size.0),
+            bottom: (top + height).min(canvas_size.1),
+        };
+        if dispose == DisposalMethod::Previous {
+            self.saved = Some(self.canvas.clone());
+        }
+        self.buffer.clear();
+        self.buffer.resize(pixels as usize * 4, 0);
+        // What a cut-off frame does not reach stays transparent, so that the frame before shows through.
+        let read = if pixels == 0 { Ok(()) } else { self.decoder.read_into_buffer(&mut self.buffer) };
+        if place.right > place.left {
+            let rows = self.canvas.chunks_exact_mut(canvas_size.0 * 4).take(place.bottom).skip(place.top);
+            for (row, pixels) in rows.zip(self.buffer.chunks_exact(width * 4)) {
+                let visible = row[place.left * 4..place.right * 4].chunks_exact_mut(4).zip(pixels.chunks_exact(4));
+                visible.filter(|(_, pixel)| pixel[3] != 0).for_each(|(under, pixel)| under.copy_from_slice(pixel));
+            }
+        }
+        (self.dispose, self.shown) = (dispose, place);
+        match read {
+            Err(_) if self.begun || self.buffer.chunks_exact(4).any(|pixel| pixel[3] != 0) => self.damaged = true,
+            Err(error) => return Err(error.to_string()),
+            Ok(()) => {}
+        }
+        Ok(Some(animation::delay_ms(delay)))
+    }
+}
+
+impl Frames for Animation<'_> {
+    fn next(&mut self, work: &Work) -> Result<Option<Frame>, Error> {
+        work.check()?;
+        if self.left == 0 || self.damaged {
+            return Ok(None);
+        }
+        let delay_ms = match self.compose() {
+            Ok(Some(delay_ms)) => delay_ms,
+            Ok(None) if self.begun => return Ok(None),
+            Ok(None) => return Err(broken("it has no frame")),
+            Err(_) if self.begun => {
+                self.damaged = true;
+                return Ok(None);
+            }
+            Err(what) => return Err(broken(what)),
+        };
+        self.begun = true;
+        self.left -= 1;
+        let picture = animation::picture(&self.canvas, self.size, self.alpha, ColourSpace::Srgb);
+        Ok(Some(Frame { picture, delay_ms }))
+    }
+
+    fn damaged(&self) -> bool {
+        self.damaged
+    }
+}

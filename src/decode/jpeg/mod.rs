@@ -1,0 +1,281 @@
+//! JPEG: markers by [`markers`], pixels by libjpeg-turbo through its TurboJPEG interface.
+//!
+//! A decode is reduced in the DCT (n/8 in each direction) as far as [`Want`] allows, and cut to the wanted region where
+//! that saves a quarter or more.
+#![allow(unsafe_code)]
+
+mod markers;
+
+use std::ffi::{CStr, c_int};
+use std::ptr::NonNull;
+
+use turbojpeg::raw;
+
+use super::{Decoded, Error, Header, Model, Want, check_size, colour_of, metadata};
+use crate::base::{Format, Limits, Orientation, Size, Work};
+use crate::pixels::{ColourSpace, Layout, Picture, Samples};
+
+/// Most scans of a progressive picture. Encoders write about 10, hand-made scripts under 70; each scan passes over all
+/// coefficients however few bytes it has, which is what a scan bomb lives on.
+const SCANS_MAX: usize = 100;
+
+/// Pictures up to this size are decoded however little data they come with (48 MiB of RGB).
+const UNPROVEN_PIXELS_MAX: u64 = 16 << 20;
+
+/// Reads the header.
+pub fn probe(bytes: &[u8], limits: &Limits) -> Result<Header, Error> {
+    let markers = markers::read(bytes, limits)?;
+    check_size(markers.size, limits)?;
+    // A whole Huffman-coded picture has a code of at least one bit for every block's DC value, so one bit for each MCU.
+    // A header that claims more than that, and more than what is cheap anyway, lies.
+    let bits = 8 * (bytes.len() - markers.data_at) as u64;
+    if markers.size.pixels() > UNPROVEN_PIXELS_MAX && bits < markers.mcus() && !markers.arithmetic {
+        let Size { width, height } = markers.size;
+        return Err(Error::broken(Format::Jpeg, format!("{} bytes cannot hold {width}x{height} pixels", bytes.len())));
+    }
+    let orientation = markers.exif.as_deref().map_or(Orientation::Upright, metadata::orientation);
+    Ok(Header {
+        format: Format::Jpeg,
+        size: markers.size,
+        orientation,
+        alpha: false,
+        frames: 1,
+        loops: 0,
+        bits: 8,
+        model: markers::model(markers.components),
+        progressive: markers.buffered,
+        icc: markers.icc,
+        exif: markers.exif,
+    })
+}
+
+/// Decodes the wanted region, reduced as far as allowed.
+pub fn decode(bytes: &[u8], header: &Header, want: &Want, work: &Work) -> Result<Decoded, Error> {
+    let markers = markers::read(bytes, &Limits { metadata_bytes_max: usize::MAX, ..Limits::default() })?;
+    if markers.size != header.size || markers::model(markers.components) != header.model {
+        return Err(Error::broken(Format::Jpeg, "it is not what its header said"));
+    }
+    if markers.buffered && markers::scans(bytes, SCANS_MAX + 1) > SCANS_MAX {
+        return Err(Error::TooLarge(format!("more than {SCANS_MAX} scans")));
+    }
+    work.check()?;
+    let eighths = if markers.lossless { 8 } else { eighths(want) };
+    let part = Part::of(header.size, want, eighths, markers.sampling);
+    let layout = layout(header.model);
+    let (mut samples, damaged) = pixels(bytes, layout, &part)?;
+    work.check()?;
+    if layout == Layout::Cmyk && markers.adobe {
+        samples.iter_mut().for_each(|ink| *ink = !*ink);
+    }
+    let colour = match (layout, &header.icc) {
+        (Layout::Cmyk, None) => ColourSpace::DeviceCmyk,
+        _ => colour_of(header),
+    };
+    let picture = Picture { size: part.size, layout, samples: Samples::U8(samples), colour };
+    Ok(Decoded { picture, covers: part.covers(), damaged })
+}
+
+/// The result, a strip of rows in decoding, and for a buffered picture its coefficients (16 bits each; the header does not
+/// say the sampling, so none is assumed).
+pub fn bytes_of_work(header: &Header, want: &Want) -> u64 {
+    let channels = layout(header.model).channels() as u64;
+    // The alignment that a region is cut at is at most that of 4x4 sampling.
+    let result = Part::of(header.size, want, eighths(want), (4, 4)).size.pixels() * channels;
+    let padded = |side: u32| u64::from(side.next_multiple_of(32));
+    let coefficients = padded(header.size.width) * padded(header.size.height) * channels * 2;
+    let strip = padded(header.size.width) * channels * 32 * 4;
+    result + strip + if header.progressive { coefficients } else { 0 }
+}
+
+const fn layout(model: Model) -> Layout {
+    match model {
+        Model::Gray => Layout::Gray,
+        Model::Cmyk => Layout::Cmyk,
+        _ => Layout::Rgb,
+    }
+}
+
+/// The smallest scale that keeps the region `margin_percent` of the target in both directions.
+fn eighths(want: &Want) -> u32 {
+    let keeps = |eighths: u32, side: u32, target: u32| {
+        u64::from(side) * u64::from(eighths) * 100 >= u64::from(target) * u64::from(want.margin_percent) * 8
+    };
+    let enough = |eighths: &u32| {
+        keeps(*eighths, want.region.width, want.target.width) && keeps(*eighths, want.region.height, want.target.height)
+    };
+    if want.margin_percent == 0 { 8 } else { (1..8).find(enough).unwrap_or(8) }
+}
+
+/// The part of the scaled picture that is decoded.
+#[derive(Debug, PartialEq)]
+struct Part {
+    eighths: u32,
+    /// Left and top in scaled pixels.
+    at: (u32, u32),
+    size: Size,
+    /// Whether it is all of the scaled picture.
+    whole: bool,
+}
+
+impl Part {
+    /// The wanted region with one MCU around it, so that chroma at its edges is interpolated from the right neighbours; the
+    /// whole picture where that is not much more.
+    fn of(full: Size, want: &Want, eighths: u32, sampling: (u32, u32)) -> Self {
+        let scaled = |side: u32| (u64::from(side) * u64::from(eighths)).div_ceil(8) as u32;
+        let all = Size::new(scaled(full.width), scaled(full.height));
+        let span = |start: u32, length: u32, factor: u32, side: u32| {
+            let mcu = factor * eighths;
+            let first = (u64::from(start) * u64::from(eighths) / 8) as u32 / mcu;
+            let end = scaled(start.saturating_add(length)).div_ceil(mcu).saturating_add(1).saturating_mul(mcu);
+            let begin = (first.saturating_sub(1) * mcu).min((side - 1) / mcu * mcu);
+            (begin, end.min(side) - begin)
+        };
+        let (left, width) = span(want.region.x, want.region.width, sampling.0, all.width);
+        let (top, height) = span(want.region.y, want.region.height, sampling.1, all.height);
+        let size = Size::new(width, height);
+        if size.pixels() * 4 > all.pixels() * 3 {
+            Self { eighths, at: (0, 0), size: all, whole: true }
+        } else {
+            Self { eighths, at: (left, top), size, whole: false }
+        }
+    }
+
+    /// A scaled pixel is `8 / eighths` full-scale ones wide, so the last may overhang the picture.
+    fn covers(&self) -> [f64; 4] {
+        [self.at.0, self.at.1, self.size.width, self.size.height]
+            .map(|side| f64::from(side) * 8.0 / f64::from(self.eighths))
+    }
+}
+
+/// A TurboJPEG instance.
+struct Decompressor(NonNull<std::ffi::c_void>);
+
+impl Drop for Decompressor {
+    fn drop(&mut self) {
+        // SAFETY: the handle is from `tj3Init` and is destroyed here only.
+        unsafe { raw::tj3Destroy(self.0.as_ptr()) }
+    }
+}
+
+impl Decompressor {
+    fn new() -> Result<Self, Error> {
+        // SAFETY: no precondition.
+        let handle = unsafe { raw::tj3Init(raw::TJINIT_TJINIT_DECOMPRESS as c_int) };
+        NonNull::new(handle).map(Self).ok_or_else(|| Error::broken(Format::Jpeg, "no memory for a decoder"))
+    }
+
+    /// What went wrong in the last call; a warning did not stop it.
+    fn complaint(&self) -> Complaint {
+        // SAFETY: the handle is live; the text is ours to read until the next call.
+        let (code, text) = unsafe {
+            let text = CStr::from_ptr(raw::tj3GetErrorStr(self.0.as_ptr())).to_string_lossy().into_owned();
+            (raw::tj3GetErrorCode(self.0.as_ptr()), text)
+        };
+        Complaint { fatal: code != raw::TJERR_TJERR_WARNING as c_int, text }
+    }
+
+    fn get(&self, parameter: raw::TJPARAM) -> c_int {
+        // SAFETY: the handle is live.
+        unsafe { raw::tj3Get(self.0.as_ptr(), parameter as c_int) }
+    }
+}
+
+struct Complaint {
+    fatal: bool,
+    text: String,
+}
+
+impl Complaint {
+    /// What cameras do every day and changes no pixel.
+    fn harmless(&self) -> bool {
+        self.text.contains("extraneous bytes before marker")
+    }
+
+    fn into_error(self) -> Error {
+        Error::broken(Format::Jpeg, self.text)
+    }
+}
+
+/// What unwritten samples hold while decoding: a pattern in the first row tells whether any row was written.
+const UNWRITTEN: [u8; 4] = [0xa5, 0x5a, 0xc3, 0x3c];
+
+/// Decodes a part, and says whether the data was damaged.
+fn pixels(bytes: &[u8], layout: Layout, part: &Part) -> Result<(Vec<u8>, bool), Error> {
+    let decompressor = Decompressor::new()?;
+    let handle = decompressor.0.as_ptr();
+    let scale = raw::tjscalingfactor { num: part.eighths as c_int, denom: 8 };
+    // SAFETY: the handle is live, the pointer and length are of one slice.
+    let rc = unsafe {
+        raw::tj3Set(handle, raw::TJPARAM_TJPARAM_SCANLIMIT as c_int, SCANS_MAX as c_int);
+        raw::tj3DecompressHeader(handle, bytes.as_ptr(), bytes.len() as _)
+    };
+    let mut damaged = false;
+    if rc != 0 {
+        let complaint = decompressor.complaint();
+        if complaint.fatal {
+            return Err(complaint.into_error());
+        }
+        damaged |= !complaint.harmless();
+    }
+    // SAFETY: the handle is live and its header is read.
+    if unsafe { raw::tj3SetScalingFactor(handle, reduced(scale)) } != 0 {
+        return Err(decompressor.complaint().into_error());
+    }
+    let scaled = |parameter| (decompressor.get(parameter).max(0) as u64 * u64::from(part.eighths)).div_ceil(8);
+    let (width, height) = (scaled(raw::TJPARAM_TJPARAM_JPEGWIDTH), scaled(raw::TJPARAM_TJPARAM_JPEGHEIGHT));
+    let (right, bottom) = (part.at.0 + part.size.width, part.at.1 + part.size.height);
+    if u64::from(right) > width || u64::from(bottom) > height || (part.whole && part.size.pixels() != width * height) {
+        return Err(Error::broken(Format::Jpeg, "its frame is not what its header said"));
+    }
+    let mut cut = None;
+    if !part.whole {
+        let region = raw::tjregion {
+            x: part.at.0 as c_int,
+            y: part.at.1 as c_int,
+            w: part.size.width as c_int,
+            h: part.size.height as c_int,
+        };
+        // SAFETY: the handle is live, its header is read and its scale set.
+        if unsafe { raw::tj3SetCroppingRegion(handle, region) } != 0 {
+            // Sampling that TurboJPEG has no name for: it decodes such pictures, but does not cut them.
+            cut = Some(Size::new(width as u32, height as u32));
+        }
+    }
+    let size = cut.unwrap_or(part.size);
+    let row_bytes = size.width as usize * layout.channels();
+    let mut samples = vec![0; row_bytes * size.height as usize];
+    samples[..row_bytes].iter_mut().zip(UNWRITTEN.iter().cycle()).for_each(|(sample, mark)| *sample = *mark);
+    let format = match layout {
+        Layout::Gray => raw::TJPF_TJPF_GRAY,
+        Layout::Cmyk => raw::TJPF_TJPF_CMYK,
+        _ => raw::TJPF_TJPF_RGB,
+    };
+    // SAFETY: `samples` holds `size.height` rows of `row_bytes`, and the checks above, made on what this very handle read
+    // from these very bytes, say that the library writes no more rows and no wider ones.
+    let rc = unsafe {
+        let pitch = row_bytes as c_int;
+        raw::tj3Decompress8(handle, bytes.as_ptr(), bytes.len() as _, samples.as_mut_ptr(), pitch, format as c_int)
+    };
+    if rc != 0 {
+        let complaint = decompressor.complaint();
+        let written = samples[..row_bytes].iter().zip(UNWRITTEN.iter().cycle()).any(|(sample, mark)| sample != mark);
+        if complaint.fatal || !written {
+            return Err(complaint.into_error());
+        }
+        damaged |= !complaint.harmless();
+    }
+    Ok((if cut.is_some() { cut_out(&samples, row_bytes, layout.channels(), part) } else { samples }, damaged))
+}
+
+/// TurboJPEG knows its factors in lowest terms only.
+fn reduced(factor: raw::tjscalingfactor) -> raw::tjscalingfactor {
+    let shift = (factor.num.trailing_zeros() as c_int).min(3);
+    raw::tjscalingfactor { num: factor.num >> shift, denom: factor.denom >> shift }
+}
+
+/// A part of a whole scaled picture.
+fn cut_out(samples: &[u8], row_bytes: usize, channels: usize, part: &Part) -> Vec<u8> {
+    let (left, width) = (part.at.0 as usize * channels, part.size.width as usize * channels);
+    let rows = samples.chunks_exact(row_bytes).skip(part.at.1 as usize).take(part.size.height as usize);
+    rows.flat_map(|row| &row[left..left + width]).copied().collect()
+}

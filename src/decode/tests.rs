@@ -1,0 +1,366 @@
+//! Every format from real small files: most show four flat quarters whose colours are known (`tests/fixtures`).
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use super::*;
+use crate::base::Deadline;
+use crate::pixels::{Layout, Samples};
+
+const RED: [u16; 4] = [200, 30, 40, 255];
+const GREEN: [u16; 4] = [30, 160, 60, 255];
+const BLUE: [u16; 4] = [40, 60, 200, 255];
+const GRAY: [u16; 4] = [128, 128, 128, 255];
+const QUARTERS: [[u16; 4]; 4] = [RED, GREEN, BLUE, GRAY];
+
+fn fixtures() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures")
+}
+
+fn read(name: &str) -> Vec<u8> {
+    std::fs::read(fixtures().join(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
+}
+
+fn work() -> Work {
+    Work::until(Deadline::after(Duration::from_secs(20)))
+}
+
+fn open(name: &str) -> (Vec<u8>, Header, Decoded) {
+    let bytes = read(name);
+    let limits = Limits::default();
+    let header = probe(&bytes, &limits).unwrap_or_else(|error| panic!("{name}: {error}"));
+    let decoded = decode(&bytes, &header, &Want::all(&header), &limits, &work());
+    let decoded = decoded.unwrap_or_else(|error| panic!("{name}: {error}"));
+    (bytes, header, decoded)
+}
+
+/// The values of one pixel.
+fn pixel(picture: &Picture, x: u32, y: u32) -> Vec<u16> {
+    let channels = picture.layout.channels();
+    let at = (y as usize * picture.size.width as usize + x as usize) * channels;
+    match &picture.samples {
+        Samples::U8(values) => values[at..at + channels].iter().map(|value| u16::from(*value)).collect(),
+        Samples::U16(values) => values[at..at + channels].to_vec(),
+    }
+}
+
+/// The middle of each quarter.
+fn middles(picture: &Picture) -> [Vec<u16>; 4] {
+    let Size { width, height } = picture.size;
+    [(1, 1), (3, 1), (1, 3), (3, 3)].map(|(x, y)| pixel(picture, width * x / 4, height * y / 4))
+}
+
+fn near(found: &[u16], expected: &[u16], tolerance: u16) -> bool {
+    found.len() == expected.len() && found.iter().zip(expected).all(|(a, b)| a.abs_diff(*b) <= tolerance)
+}
+
+/// Decodes a file and holds size, layout and the quarters' colours against what it should show.
+fn check(name: &str, layout: Layout, quarters: &[&[u16]; 4], tolerance: u16) -> (Header, Decoded) {
+    let (_, header, decoded) = open(name);
+    let picture = &decoded.picture;
+    assert_eq!(picture.layout, layout, "{name}");
+    assert_eq!(header.size, picture.size, "{name}");
+    assert_eq!(decoded.covers, whole(header.size), "{name}");
+    assert_eq!(header.alpha, layout.has_alpha(), "{name}");
+    assert!(!decoded.damaged, "{name}");
+    assert!(bytes_of_work(&header, &Want::all(&header)) >= picture.samples.len() as u64, "{name}");
+    for (found, expected) in middles(picture).iter().zip(quarters) {
+        assert!(near(found, expected, tolerance), "{name}: {found:?} is not {expected:?}");
+    }
+    (header, decoded)
+}
+
+fn rgb(tolerance: u16, names: &[&str]) {
+    for name in names {
+        let (header, _) = check(name, Layout::Rgb, &QUARTERS.each_ref().map(|colour| &colour[..3]), tolerance);
+        assert!(matches!(header.size, Size { width: 64, height: 48 } | Size { width: 48, height: 64 }), "{name}");
+    }
+}
+
+#[test]
+fn jpeg_kinds() {
+    rgb(4, &["baseline_420.jpg", "baseline_422.jpg", "baseline_444.jpg", "restart.jpg", "progressive.jpg", "icc.jpg"]);
+    check("gray.jpg", Layout::Gray, &[&[10], &[90], &[170], &[250]], 3);
+    let inks: [&[u16]; 4] = [&[0, 0, 0, 0], &[255, 0, 0, 0], &[0, 255, 255, 0], &[0, 0, 0, 200]];
+    let (header, decoded) = check("cmyk.jpg", Layout::Cmyk, &inks, 4);
+    assert_eq!((header.model, decoded.picture.colour), (Model::Cmyk, ColourSpace::DeviceCmyk));
+    let (header, decoded) = check("odd.jpg", Layout::Rgb, &QUARTERS.each_ref().map(|colour| &colour[..3]), 8);
+    assert_eq!((header.size, decoded.picture.size), (Size::new(61, 47), Size::new(61, 47)));
+    assert!(probe(&read("progressive.jpg"), &Limits::default()).unwrap().progressive);
+    assert!(!probe(&read("baseline_420.jpg"), &Limits::default()).unwrap().progressive);
+    let (_, header, decoded) = open("icc.jpg");
+    let profile = header.icc.expect("the profile");
+    assert_eq!(&profile[36..40], b"acsp");
+    assert_eq!(decoded.picture.colour, ColourSpace::Icc(profile));
+}
+
+#[test]
+fn jpeg_orientations() {
+    for orientation in 1..=8 {
+        let (_, header, decoded) = open(&format!("orientation_{orientation}.jpg"));
+        assert_eq!(header.orientation.exif(), orientation);
+        assert_eq!(header.upright(), Size::new(64, 48));
+        // Where the stored picture has what stands top left when upright.
+        let corner = [0, 0, 1, 3, 2, 0, 2, 3, 1][orientation as usize];
+        let found = &middles(&decoded.picture)[corner];
+        assert!(near(found, &RED[..3], 8), "orientation {orientation}: {found:?}");
+    }
+}
+
+/// A wanted size, and the size and eighths of the picture that comes back.
+#[test]
+fn jpeg_reduces_as_far_as_the_margin_allows() {
+    let limits = Limits::default();
+    for (name, target, margin_percent, eighths) in [
+        ("smooth.jpg", (301, 203), 100, 8),
+        ("smooth.jpg", (300, 202), 0, 8),
+        ("smooth.jpg", (150, 101), 100, 4),
+        ("smooth.jpg", (150, 102), 100, 5),
+        ("smooth.jpg", (75, 50), 170, 4),
+        ("smooth.jpg", (30, 20), 100, 1),
+        ("smooth.jpg", (1, 1), 200, 1),
+        ("smooth_progressive.jpg", (75, 50), 100, 2),
+    ] {
+        let bytes = read(name);
+        let header = probe(&bytes, &limits).unwrap();
+        let want = Want { target: Size::new(target.0, target.1), margin_percent, ..Want::all(&header) };
+        let reduced = decode(&bytes, &header, &want, &limits, &work()).unwrap();
+        let side = |side: u32| (side * eighths).div_ceil(8);
+        assert_eq!(reduced.picture.size, Size::new(side(301), side(203)), "{name} {target:?}");
+        assert_eq!(reduced.covers[2], f64::from(side(301)) * 8.0 / f64::from(eighths));
+        // The gradient's value at a place follows from `covers`: red is x * 255 / 300, green y * 255 / 202.
+        for (x, y) in [(0, 0), (side(301) / 2, side(203) / 2), (side(301) - 3, side(203) - 3)] {
+            let found = pixel(&reduced.picture, x, y);
+            let place = |at: u32| (f64::from(at) + 0.5) * 8.0 / f64::from(eighths) - 0.5;
+            let expected = [(place(x) * 255.0 / 300.0) as u16, (place(y) * 255.0 / 202.0) as u16];
+            assert!(near(&found[..2], &expected, 6), "{name} {target:?} at {x}, {y}: {found:?} is not {expected:?}");
+        }
+        assert!(bytes_of_work(&header, &want) > reduced.picture.samples.len() as u64);
+    }
+}
+
+#[test]
+fn jpeg_cut_is_the_same_as_whole() {
+    let limits = Limits::default();
+    for name in ["smooth.jpg", "smooth_progressive.jpg"] {
+        let bytes = read(name);
+        let header = probe(&bytes, &limits).unwrap();
+        let regions = [
+            (0, 0, 40, 30),
+            (17, 33, 60, 50),
+            (150, 100, 1, 1),
+            (240, 0, 61, 203),
+            (260, 170, 41, 33),
+            (0, 150, 301, 53),
+        ];
+        for ((x, y, width, height), shrink) in regions.into_iter().flat_map(|region| [1, 2, 4, 8].map(|n| (region, n)))
+        {
+            let region = Rect { x, y, width, height };
+            let target = Size::new((width / shrink).max(1), (height / shrink).max(1));
+            let want = Want { region, target, margin_percent: 100 };
+            let cut = decode(&bytes, &header, &want, &limits, &work()).unwrap();
+            let all = Want { region: header.size.rect(), target: Size::new(301 / shrink, 203 / shrink), ..want };
+            let all = decode(&bytes, &header, &all, &limits, &work()).unwrap();
+            let [left, top, wide, high] = cut.covers;
+            let full = [f64::from(x), f64::from(y), f64::from(x + width), f64::from(y + height)];
+            assert!(
+                left <= full[0] && top <= full[1] && left + wide >= full[2] && top + high >= full[3],
+                "{name} {want:?}"
+            );
+            let scale = f64::from(cut.picture.size.width) / wide;
+            if (scale - f64::from(all.picture.size.width) / all.covers[2]).abs() > 1e-9 {
+                continue;
+            }
+            let (left, top) = ((left * scale).round() as u32, (top * scale).round() as u32);
+            let inside =
+                (f64::from(x) * scale) as u32 - left..((f64::from(x + width) * scale) as u32).max(left + 1) - left;
+            let down = (f64::from(y) * scale) as u32 - top..((f64::from(y + height) * scale) as u32).max(top + 1) - top;
+            for (across, down) in inside.flat_map(|across| down.clone().map(move |down| (across, down))) {
+                let expected = pixel(&all.picture, left + across, top + down);
+                assert_eq!(pixel(&cut.picture, across, down), expected, "{name} {want:?} at {across}, {down}");
+            }
+        }
+    }
+}
+
+#[test]
+fn png_kinds() {
+    for suffix in ["", "_interlaced"] {
+        for (depth, values) in
+            [(1, [0, 0, 0, 255]), (2, [0, 85, 170, 255]), (4, [0, 85, 170, 255]), (8, [0, 85, 170, 255])]
+        {
+            let quarters = values.map(|value| [value]);
+            let (header, _) = check(
+                &format!("gray{depth}{suffix}.png"),
+                Layout::Gray,
+                &quarters.each_ref().map(|value| &value[..]),
+                0,
+            );
+            assert_eq!((header.bits, header.progressive), (depth, !suffix.is_empty()));
+        }
+        check(&format!("gray16{suffix}.png"), Layout::Gray, &[&[1], &[20_000], &[40_001], &[65_535]], 0);
+        for name in ["rgb8", "palette2", "palette4", "palette8"] {
+            rgb(0, &[&format!("{name}{suffix}.png")]);
+        }
+        let deep = QUARTERS.map(|colour| colour.map(|value| value * 257 - u16::from(value > 100)));
+        check(&format!("rgb16{suffix}.png"), Layout::Rgb, &deep.each_ref().map(|colour| &colour[..3]), 0);
+        let mut deep_alpha = deep;
+        (0..4).for_each(|at| deep_alpha[at][3] = 65_535 - 100 * at as u16);
+        check(&format!("rgba16{suffix}.png"), Layout::Rgba, &deep_alpha.each_ref().map(|colour| &colour[..]), 0);
+        for name in ["rgba8", "palette8_transparent"] {
+            check(&format!("{name}{suffix}.png"), Layout::Rgba, &transparent().each_ref().map(|colour| &colour[..]), 0);
+        }
+    }
+    check("gray_alpha8.png", Layout::GrayAlpha, &[&[10, 255], &[90, 128], &[170, 0], &[250, 255]], 0);
+    check("gray_alpha16.png", Layout::GrayAlpha, &[&[10, 65_535], &[90, 128], &[170, 0], &[250, 255]], 0);
+    check("gray8_transparent.png", Layout::GrayAlpha, &[&[10, 255], &[90, 0], &[170, 255], &[250, 255]], 0);
+    rgb(0, &["rgb16_of_8_bits.png", "icc.png", "exif6.png"]);
+    assert!(matches!(open("rgb16_of_8_bits.png").2.picture.samples, Samples::U8(_)));
+    assert!(probe(&read("icc.png"), &Limits::default()).unwrap().icc.is_some());
+    assert_eq!(probe(&read("exif6.png"), &Limits::default()).unwrap().orientation, Orientation::Rotate90);
+    assert_eq!(probe(&read("palette4.png"), &Limits::default()).unwrap().model, Model::Palette(4));
+}
+
+/// The quarters with alpha 255, 128, 0, 255.
+fn transparent() -> [[u16; 4]; 4] {
+    let mut quarters = QUARTERS;
+    (quarters[1][3], quarters[2][3]) = (128, 0);
+    quarters
+}
+
+#[test]
+fn webp_kinds() {
+    rgb(4, &["lossy.webp", "exif6_icc.webp"]);
+    rgb(0, &["lossless.webp"]);
+    check("lossless_alpha.webp", Layout::Rgba, &transparent().each_ref().map(|colour| &colour[..]), 0);
+    check("lossy_alpha.webp", Layout::Rgba, &transparent().each_ref().map(|colour| &colour[..]), 10);
+    let header = probe(&read("exif6_icc.webp"), &Limits::default()).unwrap();
+    assert_eq!(header.orientation, Orientation::Rotate90);
+    assert!(header.icc.is_some());
+}
+
+fn play(name: &str) -> (Header, Vec<Frame>) {
+    let bytes = read(name);
+    let header = probe(&bytes, &Limits::default()).unwrap();
+    let mut animation = frames(&bytes, &header, &Limits::default()).unwrap();
+    let mut shown = Vec::new();
+    while let Some(frame) = animation.next(&work()).unwrap() {
+        shown.push(frame);
+    }
+    assert!(!animation.damaged());
+    assert_eq!(shown.len() as u32, header.frames);
+    (header, shown)
+}
+
+#[test]
+fn webp_animation() {
+    let (header, shown) = play("animated.webp");
+    assert_eq!((header.frames, header.loops), (3, 3));
+    assert_eq!(shown.iter().map(|frame| frame.delay_ms).collect::<Vec<_>>(), [120, 100, 250]);
+    let first = |frame: &Frame| pixel(&frame.picture, 16, 12)[..3].to_vec();
+    assert_eq!(first(&shown[0]), RED[..3]);
+    assert_eq!(first(&shown[1]), GREEN[..3]);
+    assert_eq!(first(&shown[2]), BLUE[..3]);
+    rgb(0, &["animated.webp"]);
+}
+
+#[test]
+fn gif_composes_and_disposes() {
+    let (header, shown) = play("disposal.gif");
+    assert_eq!((header.frames, header.loops, header.size), (4, 3, Size::new(16, 12)));
+    assert_eq!(shown.iter().map(|frame| frame.delay_ms).collect::<Vec<_>>(), [100, 100, 200, 20]);
+    let clear = [0, 0, 0, 0];
+    // Frame by frame, what stands at (1, 1), (5, 4), (9, 7) and (15, 11).
+    let expected =
+        [[RED, RED, RED, RED], [RED, GREEN, GREEN, RED], [BLUE, BLUE, clear, RED], [RED, clear, GREEN, GREEN]];
+    for (number, (frame, expected)) in shown.iter().zip(expected).enumerate() {
+        assert_eq!(frame.picture.layout, Layout::Rgba);
+        for ((x, y), expected) in [(1, 1), (5, 4), (9, 7), (15, 11)].into_iter().zip(expected) {
+            // The fourth frame ends at column 15, row 11.
+            assert_eq!(pixel(&frame.picture, x, y), expected, "frame {number} at {x}, {y}");
+        }
+    }
+    rgb(3, &["still.gif"]);
+    let first = open("disposal.gif").2.picture;
+    assert_eq!(first, shown[0].picture);
+}
+
+#[test]
+fn animations_are_cut_at_the_limits() {
+    for (name, limits, expected) in [
+        ("disposal.gif", Limits { frames_max: 2, ..Limits::default() }, 2),
+        ("disposal.gif", Limits { animation_pixels_max: 3 * 16 * 12, ..Limits::default() }, 3),
+        ("animated.webp", Limits { frames_max: 1, ..Limits::default() }, 1),
+    ] {
+        let bytes = read(name);
+        let header = probe(&bytes, &limits).unwrap();
+        assert_eq!(header.frames, expected, "{name}");
+        let mut animation = frames(&bytes, &header, &limits).unwrap();
+        let shown = std::iter::from_fn(|| animation.next(&work()).unwrap()).count();
+        assert_eq!(shown as u32, expected, "{name}");
+    }
+}
+
+#[test]
+fn limits_are_held_before_anything_is_decoded() {
+    for name in ["baseline_420.jpg", "rgb8.png", "lossy.webp", "disposal.gif"] {
+        let bytes = read(name);
+        for limits in [
+            Limits { pixels_max: 16 * 12 - 1, ..Limits::default() },
+            Limits { side_max: 15, ..Limits::default() },
+            Limits { source_bytes_max: 100, ..Limits::default() },
+        ] {
+            assert!(matches!(probe(&bytes, &limits), Err(Error::TooLarge(_))), "{name} {limits:?}");
+        }
+    }
+    let tight = Limits { metadata_bytes_max: 300, ..Limits::default() };
+    for name in ["icc.jpg", "icc.png", "exif6_icc.webp"] {
+        assert!(matches!(probe(&read(name), &tight), Err(Error::TooLarge(_))), "{name}");
+    }
+}
+
+#[test]
+fn work_that_nobody_waits_for_is_not_begun() {
+    let bytes = read("baseline_420.jpg");
+    let header = probe(&bytes, &Limits::default()).unwrap();
+    let work = work();
+    work.cancel();
+    let stopped = decode(&bytes, &header, &Want::all(&header), &Limits::default(), &work);
+    assert!(matches!(stopped, Err(Error::Stopped(Stopped::Cancelled))));
+}
+
+/// Every fixture, cut off at 16 points: no panic, fast, and what comes back is flagged or an error.
+#[test]
+fn truncations() {
+    let mut saved = std::collections::BTreeMap::<Format, u32>::new();
+    for entry in std::fs::read_dir(fixtures()).unwrap() {
+        let path = entry.unwrap().path();
+        let Ok(bytes) = std::fs::read(&path) else { continue };
+        let Some(format) = Format::sniff(&bytes) else { continue };
+        for sixteenth in 0..16 {
+            let cut = &bytes[..bytes.len() * sixteenth / 16];
+            let begun = Instant::now();
+            if let Ok(header) = probe(cut, &Limits::default()) {
+                let decoded = decode(cut, &header, &Want::all(&header), &Limits::default(), &work());
+                if let Ok(decoded) = &decoded {
+                    assert_eq!(decoded.picture.size, header.size, "{path:?} cut at {sixteenth}/16");
+                    *saved.entry(format).or_default() += u32::from(decoded.damaged);
+                }
+                if let Ok(mut animation) = frames(cut, &header, &Limits::default()) {
+                    while let Ok(Some(_)) = animation.next(&work()) {}
+                }
+            }
+            assert!(begun.elapsed() < Duration::from_secs(2), "{path:?} cut at {sixteenth}/16");
+        }
+    }
+    for format in [Format::Jpeg, Format::Png, Format::WebP] {
+        assert!(saved.get(&format).is_some_and(|count| *count >= 5), "{format:?}: {saved:?}");
+    }
+}
+
+#[test]
+fn rubbish_is_unsupported() {
+    for bytes in [&b""[..], b"hello", &[0; 64]] {
+        assert!(matches!(probe(bytes, &Limits::default()), Err(Error::Unsupported)));
+    }
+}
