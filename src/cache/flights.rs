@@ -11,6 +11,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
+use tracing::Instrument;
 
 use crate::base::{Deadline, Work};
 
@@ -99,11 +100,12 @@ where
         let landing = Landing { flights: self.0.clone(), key: key.clone(), number };
         let flight = make(work.clone());
         // The task waits for this lock before it lands, so the entry is there when it does.
-        let task = tokio::spawn(async move {
+        let journey = async move {
             let value = flight.await;
             drop(landing);
             drop(done.send(Some(value)));
-        });
+        };
+        let task = tokio::spawn(journey.instrument(tracing::Span::current()));
         let waiting = Flight { number, waiting: 1, work, task: Some(task.abort_handle()), result: result.clone() };
         flights.insert(key.clone(), waiting);
         (Seat { flights: self.0.clone(), key, number }, result, Role::Leader)

@@ -104,11 +104,14 @@ impl Renderer {
         work: &Work,
     ) -> Result<Rendered, Error> {
         let queued = Instant::now();
-        let leave = work.clone();
+        let (leave, span) = (work.clone(), tracing::Span::current());
         let outcome = self.pool.run(urgency, work, move || {
+            let _span = span.entered();
             let waited = queued.elapsed();
             let result = order::run(&order, &leave).map(|mut rendered| {
                 rendered.stages.add(Stage::Queue, waited);
+                let format = rendered.format.extension();
+                metrics::counter!("fovea_render_variants_total", "format" => format).increment(1);
                 rendered
             });
             drop(order);
@@ -136,9 +139,12 @@ impl Renderer {
 
 /// Times a stage.
 pub(crate) fn timed<T>(stages: &mut crate::base::Stages, stage: Stage, job: impl FnOnce() -> T) -> T {
+    let _span = tracing::info_span!("stage", otel.name = stage.name()).entered();
     let begun = Instant::now();
     let result = job();
-    stages.add(stage, begun.elapsed());
+    let time = begun.elapsed();
+    stages.add(stage, time);
+    metrics::histogram!("fovea_render_stage_seconds", "stage" => stage.name()).record(time);
     result
 }
 
