@@ -2,9 +2,9 @@
 
 use http::Method;
 
-use crate::support::fovea::{Fovea, fixtures};
+use crate::support::fovea::{Fovea, samples};
 
-const PHOTO: &str = "photo.jpg";
+const PHOTO: &str = "mountains.jpg";
 
 #[tokio::test]
 async fn a_variant_is_made_once_then_comes_from_memory_then_from_the_store() {
@@ -79,11 +79,11 @@ async fn latest_follows_the_original() {
     let server = Fovea::start("[category.pics]\nsource = \"file:originals\"\nunsigned = \"options\"\nlatest_max_age_s = 1\n").await;
     let path = "/pics/changing.png/v0/w_32.png";
     let file = server.folder.path().join("originals/changing.png");
-    std::fs::copy(fixtures().join("graphic.png"), &file).unwrap();
+    std::fs::copy(samples().join("shapes.png"), &file).unwrap();
     let before = server.get(path).await;
     assert_eq!(before.status, 200, "{before:?}");
     assert!(before.header("cache-control").contains("max-age=1"), "{}", before.header("cache-control"));
-    std::fs::copy(fixtures().join("photo.jpg"), &file).unwrap();
+    std::fs::copy(samples().join("mountains.jpg"), &file).unwrap();
     tokio::time::sleep(std::time::Duration::from_millis(1200)).await;
     let after = server.get(path).await;
     assert_eq!(after.status, 200);
@@ -94,7 +94,7 @@ async fn latest_follows_the_original() {
 async fn originals_and_facts() {
     let server = Fovea::start("").await;
     let original = server.get(&format!("/pics/{PHOTO}/v1/orig.jpg")).await;
-    assert_eq!(original.body, std::fs::read(fixtures().join(PHOTO)).unwrap());
+    assert_eq!(original.body, std::fs::read(samples().join(PHOTO)).unwrap());
     let info = server.get(&format!("/pics/{PHOTO}/v1/info.json")).await;
     assert_eq!(info.header("content-type"), "application/json");
     let facts = info.json();
@@ -110,7 +110,7 @@ async fn originals_and_facts() {
 async fn checked_versions_are_the_originals_own_digest() {
     let config = "[category.pics]\nsource = \"file:originals\"\nunsigned = \"options\"\nversions = \"checked\"\n";
     let server = Fovea::start(config).await;
-    let hash = blake3::hash(&std::fs::read(fixtures().join(PHOTO)).unwrap()).to_hex();
+    let hash = blake3::hash(&std::fs::read(samples().join(PHOTO)).unwrap()).to_hex();
     let right = server.get(&format!("/pics/{PHOTO}/h{}/w_50.jpg", &hash[..16])).await;
     assert_eq!(right.status, 200, "{right:?}");
     assert_eq!(server.get(&format!("/pics/{PHOTO}/h0123456789abcdef/w_50.jpg")).await.status, 404);
@@ -149,13 +149,13 @@ async fn purges_take_memory_and_store() {
 async fn what_does_not_exist_or_is_no_picture_is_told_apart() {
     let server = Fovea::start("").await;
     std::fs::write(server.folder.path().join("originals/text.jpg"), "this is text\n").unwrap();
-    std::fs::write(server.folder.path().join("originals/cut.png"), &std::fs::read(fixtures().join("graphic.png")).unwrap()[..40]).unwrap();
+    std::fs::write(server.folder.path().join("originals/cut.png"), &std::fs::read(samples().join("shapes.png")).unwrap()[..40]).unwrap();
     for (path, status, code) in [
         ("/pics/none.jpg/v1/w_1.jpg", 404, "not-found"),
         ("/pics/text.jpg/v1/w_1.jpg", 415, "unsupported-format"),
         ("/pics/cut.png/v1/w_1.jpg", 422, "broken-image"),
-        ("/pics/photo.jpg/v1/w_0.jpg", 400, "bad-value"),
-        ("/pics/photo.jpg/v1/wobble_1.jpg", 400, "unknown-option"),
+        ("/pics/mountains.jpg/v1/w_0.jpg", 400, "bad-value"),
+        ("/pics/mountains.jpg/v1/wobble_1.jpg", 400, "unknown-option"),
         ("/nowhere/photo.jpg/v1/w_1.jpg", 404, "unknown-category"),
     ] {
         for method in [Method::GET, Method::HEAD] {

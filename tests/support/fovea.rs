@@ -66,7 +66,7 @@ impl Fovea {
     pub async fn start_in(folder: tempfile::TempDir, config: &str, environment: &[(&str, &str)]) -> Self {
         let originals = folder.path().join("originals");
         std::fs::create_dir_all(&originals).expect("a folder");
-        for entry in std::fs::read_dir(fixtures()).expect("the fixtures are there") {
+        for entry in [fixtures(), samples()].iter().flat_map(|dir| std::fs::read_dir(dir).expect("the folder is there")) {
             let path = entry.expect("an entry").path();
             if path.is_file() {
                 std::fs::copy(&path, originals.join(path.file_name().expect("a name"))).expect("a copy");
@@ -228,6 +228,11 @@ impl Drop for Fovea {
 /// The folder of fixtures.
 pub fn fixtures() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures")
+}
+
+/// The folder of sample pictures.
+pub fn samples() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("samples")
 }
 
 /// The config of a test's server; a test's own text may replace the sections `[derivatives]` and `[category.pics]`.
