@@ -5,9 +5,31 @@
 //!
 //! Always true: a [`Plan`] that exists is legal and bounded; nothing downstream validates it again.
 
+mod canonical;
+mod fuzz;
+mod grammar;
+mod hints;
+mod negotiate;
+mod options;
+mod presets;
+mod read;
+mod signature;
+#[cfg(test)]
+mod tests;
+mod urls;
+mod values;
+
+use std::fmt;
 use std::sync::Arc;
 
 use crate::base::Format;
+
+pub use fuzz::{fuzz_accept, fuzz_url};
+pub use grammar::{ID_BYTES_MAX, PATH_BYTES_MAX};
+pub use hints::{DPR_STEPS, WIDTH_STEPS, WIDTH_WITHOUT_HINT};
+pub use negotiate::{Allowed, Choice, Needs, bucket, choose};
+pub use signature::{Key, sign};
+pub use urls::{Invalid, Originals, Rules, Settings, Unsigned, Urls, Versions};
 
 /// What a request asks for, parsed, checked and allowed.
 #[derive(Clone, PartialEq, Debug)]
@@ -26,7 +48,7 @@ pub struct Request {
     pub signed: Option<Signed>,
     /// Where the client should go instead (308), when an unsigned URL was not spelled canonically.
     pub redirect: Option<String>,
-    /// The canonical native path, for `Link: rel=canonical`.
+    /// The canonical native path, for `Link: rel=canonical`. Holds no signature.
     pub canonical: String,
 }
 
@@ -50,6 +72,23 @@ pub enum Version {
     Number(u64),
     /// `h` and the first 16 hex digits of the original's BLAKE3.
     Hash([u8; 8]),
+}
+
+impl Version {
+    /// As the URL's segment: `v0`, `v12`, `h0123456789abcdef`.
+    pub fn text(&self) -> String {
+        self.to_string()
+    }
+}
+
+impl fmt::Display for Version {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Latest => out.write_str("v0"),
+            Self::Number(number) => write!(out, "v{number}"),
+            Self::Hash(bytes) => write!(out, "h{:016x}", u64::from_be_bytes(*bytes)),
+        }
+    }
 }
 
 /// A signature that held.
@@ -108,6 +147,39 @@ pub struct Plan {
     pub output: Output,
 }
 
+impl Plan {
+    /// The plan that changes nothing: every option's default, the format negotiated.
+    pub const DEFAULT: Self = Self {
+        width: None,
+        height: None,
+        fit: Fit::Contain,
+        gravity: Gravity::CENTRE,
+        crop: None,
+        rotate: 0,
+        flip: Flip { horizontal: false, vertical: false },
+        dpr: Dpr::ONE,
+        background: None,
+        pad: [0; 4],
+        blur: 0.0,
+        sharpen: 0.0,
+        gray: false,
+        enlarge: false,
+        animate: true,
+        metadata: Metadata::None,
+        keep_profile: false,
+        quality: None,
+        bytes_max: None,
+        download: None,
+        output: Output::Negotiate,
+    };
+}
+
+impl Default for Plan {
+    fn default() -> Self {
+        Self::DEFAULT
+    }
+}
+
 /// A width in a URL.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Width {
@@ -142,6 +214,11 @@ pub enum Gravity {
     Focal(f32, f32),
 }
 
+impl Gravity {
+    /// The middle, the default.
+    pub const CENTRE: Self = Self::Point(0.5, 0.5);
+}
+
 /// A region of the upright original.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub enum Crop {
@@ -163,6 +240,16 @@ pub struct Flip {
 /// Device pixel ratio in hundredths, 100..=800.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct Dpr(pub u16);
+
+impl Dpr {
+    /// One device pixel to a CSS pixel, the default.
+    pub const ONE: Self = Self(100);
+
+    /// A length in device pixels, rounded half up.
+    pub const fn scale(self, css_px: u32) -> u64 {
+        (css_px as u64 * self.0 as u64 + 50) / 100
+    }
+}
 
 /// A colour with alpha, sRGB.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -216,6 +303,28 @@ pub enum Output {
     Bucket(Bucket),
 }
 
+impl Output {
+    /// Its name in URLs and keys: `auto`, `auto-avif`, `jpg`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Format(format) => format.extension(),
+            Self::Negotiate => "auto",
+            Self::Bucket(bucket) => bucket.output_name(),
+        }
+    }
+
+    /// The output of that canonical name, where it is one that Fovea writes.
+    pub fn from_name(name: &str) -> Option<Self> {
+        match name {
+            "auto" => Some(Self::Negotiate),
+            "auto-base" => Some(Self::Bucket(Bucket::Base)),
+            "auto-webp" => Some(Self::Bucket(Bucket::WebP)),
+            "auto-avif" => Some(Self::Bucket(Bucket::Avif)),
+            _ => Format::from_extension(name).filter(|format| format.writable()).map(Self::Format),
+        }
+    }
+}
+
 /// What a client can show, as few classes as decide the format.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, PartialOrd, Ord)]
 pub enum Bucket {
@@ -225,6 +334,17 @@ pub enum Bucket {
     WebP,
     /// And AVIF.
     Avif,
+}
+
+impl Bucket {
+    /// The output that names it in a URL: `auto-base`, `auto-webp`, `auto-avif`.
+    pub const fn output_name(self) -> &'static str {
+        match self {
+            Self::Base => "auto-base",
+            Self::WebP => "auto-webp",
+            Self::Avif => "auto-avif",
+        }
+    }
 }
 
 /// What is wrong with a URL.
@@ -238,6 +358,25 @@ pub struct Error {
     /// Where: the offending piece of the URL, as written.
     pub at: Option<String>,
 }
+
+impl Error {
+    /// An error about a piece of the URL, of which at most 80 bytes are quoted.
+    fn new(kind: ErrorKind, detail: impl Into<String>, at: &str) -> Self {
+        Self { kind, detail: detail.into(), at: Some(clip(at).to_owned()) }
+    }
+}
+
+/// A piece of a URL for a message: quoted, escaped, at most 80 bytes of it.
+fn quote(piece: &str) -> String {
+    format!("{:?}", clip(piece))
+}
+
+fn clip(piece: &str) -> &str {
+    &piece[..piece.floor_char_boundary(AT_BYTES_MAX)]
+}
+
+/// Most bytes of a URL that an error quotes.
+const AT_BYTES_MAX: usize = 80;
 
 /// The kinds of wrong a URL can be.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
