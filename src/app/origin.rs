@@ -6,11 +6,9 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 
-use crate::base::Limits;
 use crate::cache::{Derivatives, Memory};
 use crate::config::{self, Config, SourceLocation, StoreLocation};
-use crate::object::fs::{Fs, Layout};
-use crate::object::{ObjectStore, s3};
+use crate::object::{Fs, Layout, ObjectStore, s3};
 use crate::plan::{self, Allowed, Urls};
 use crate::render::{Budget, Look, Pool, Qualities, Renderer};
 use crate::serve::{Category, Origin, Parts, Policy};
@@ -125,39 +123,37 @@ fn look(category: &config::Category) -> Look {
     }
 }
 
-async fn source(config: &Config, name: &str, category: &config::Category) -> Result<Arc<Source>> {
+async fn source(config: &Config, name: &str, category: &config::Category) -> Result<Source> {
     let ms = Duration::from_millis;
-    let backend: Arc<dyn source::Backend> = match &category.source {
+    let origin = match &category.source {
         SourceLocation::Unset => anyhow::bail!("no source is set"),
         SourceLocation::Folder(path) => {
             std::fs::create_dir_all(path).with_context(|| format!("making the folder {}", path.display()))?;
-            Arc::new(source::Stored(Arc::new(Fs::new(path, Layout::Plain)?)))
+            source::Origin::Store(Arc::new(Fs::new(path, Layout::Plain)?))
         }
         SourceLocation::Bucket { bucket, prefix } => {
             let settings = s3::Settings { tries: 1, ..bucket_settings(config, bucket, prefix) };
-            Arc::new(source::Stored(Arc::new(s3::S3::new(settings).await?)))
+            source::Origin::Store(Arc::new(s3::S3::new(settings).await?))
         }
-        SourceLocation::Http(base) => Arc::new(source::Http::new(http_settings(base, category, &config.limits)?)?),
+        SourceLocation::Http(base) => source::Origin::Http(Box::new(http_settings(base, category)?)),
     };
-    let settings = source::Settings {
-        tries: category.attempts,
-        backoff: ms(category.backoff_ms),
-        breaker_failures: category.breaker_failures,
-        breaker_open: ms(category.breaker_open_ms),
-        breaker_successes: category.breaker_successes,
-        concurrency: category.concurrency,
-        timeout: ms(category.fetch_timeout_ms),
-        ..source::Settings::new(name)
-    };
-    Ok(Arc::new(Source::new(backend, settings)))
+    let mut settings = source::Settings::new(name, origin);
+    settings.bytes_max = config.limits.source_bytes_max;
+    settings.retry.tries = category.attempts;
+    settings.retry.base = ms(category.backoff_ms);
+    settings.breaker.failures = category.breaker_failures;
+    settings.breaker.open_for = ms(category.breaker_open_ms);
+    settings.breaker.successes = category.breaker_successes;
+    settings.bulkhead.concurrent_max = category.concurrency;
+    Ok(Source::new(settings)?)
 }
 
-fn http_settings(base: &str, category: &config::Category, limits: &Limits) -> Result<source::HttpSettings> {
-    let mut settings = source::HttpSettings::new(base);
+fn http_settings(base: &str, category: &config::Category) -> Result<source::http::Settings> {
+    let mut settings = source::http::Settings::new(base);
     settings.hosts.clone_from(&category.allow_hosts);
-    settings.bytes_max = limits.source_bytes_max;
     settings.client.guard.allow_private = category.allow_private;
     settings.client.guard.allow.clone_from(&category.allow_networks);
+    settings.client.total_timeout = Duration::from_millis(category.fetch_timeout_ms);
     if let Some(path) = &category.ca_file {
         settings.client.extra_roots_pem = Some(read(path)?);
     }

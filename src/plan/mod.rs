@@ -180,6 +180,13 @@ impl Default for Plan {
     }
 }
 
+impl Plan {
+    /// The whole picture, contained in a box.
+    pub fn within(width: u32, height: u32) -> Self {
+        Self { width: Some(Width::Px(width)), height: Some(height), ..Self::DEFAULT }
+    }
+}
+
 /// A width in a URL.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Width {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use parking_lot::Mutex;
 
 use super::wanted::Wanted;
 use super::{Client, Error, Origin};
@@ -11,7 +12,7 @@ use crate::base::{Digest, Work};
 use crate::decode::{self, Header};
 use crate::plan::Version;
 use crate::render::{Charge, Refused};
-use crate::source::{self, OriginalMeta};
+use crate::source::OriginalMeta;
 
 /// A fetched original. Its bytes carry their charge: it is given back when the last clone of them goes.
 #[derive(Debug)]
@@ -61,19 +62,19 @@ impl Origin {
         let begun = Instant::now();
         let deadline = work.deadline();
         let bytes_max = wanted.category.limits.source_bytes_max;
-        let original = wanted.category.source.open(&wanted.id, &client.context, deadline).await?;
-        let meta = original.meta.clone();
-        let most = meta.size.unwrap_or(bytes_max);
-        if most > bytes_max {
-            return Err(source::Error::TooLarge { bytes_max }.into());
-        }
-        let mut charge = match prepaid {
-            Some(charge) if charge.bytes() >= most => charge,
-            // The original grew since its size was charged, or its source stopped to tell the size.
-            Some(_) => return Err(Refused::Overloaded { retry_after: Duration::from_secs(1) }.into()),
-            None => self.renderer.budget().charge(most, deadline).await?,
+        let prepaid = Mutex::new(prepaid);
+        let admit = async |meta: &OriginalMeta| -> Result<Charge, Error> {
+            let most = meta.size.unwrap_or(bytes_max);
+            let prepaid = prepaid.lock().take();
+            match prepaid {
+                Some(charge) if charge.bytes() >= most => Ok(charge),
+                // The original grew since its size was charged, or its source stopped to tell the size.
+                Some(_) => Err(Refused::Overloaded { retry_after: Duration::from_secs(1) }.into()),
+                None => Ok(self.renderer.budget().charge(most, deadline).await?),
+            }
         };
-        let bytes = original.bytes(most, deadline).await?;
+        let source = &wanted.category.source;
+        let (meta, bytes, mut charge) = source.fetch(&wanted.id, &client.context, deadline, admit).await?;
         charge.shrink(bytes.len() as u64);
         let bytes = Bytes::from_owner(Charged { bytes, _charge: charge });
         Ok(Fetched { bytes, meta, time: begun.elapsed() })

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::Origin;
+use crate::source;
 
 /// How a component is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -31,12 +32,13 @@ impl Origin {
     pub async fn health(&self) -> Vec<Component> {
         let mut components = vec![self.memory_health(), self.render_health(), self.store_health().await];
         components.extend(self.categories().map(|category| {
-            let (state, detail) = category.source.health();
-            let state = match state {
-                crate::source::Health::Up => State::Up,
-                crate::source::Health::Probing => State::Degraded,
-                crate::source::Health::Down => State::Down,
+            let health = category.source.health();
+            let (state, breaker) = match health.breaker {
+                source::State::Closed => (State::Up, "closed"),
+                source::State::HalfOpen => (State::Degraded, "half-open"),
+                source::State::Open => (State::Down, "open"),
             };
+            let detail = format!("breaker {breaker}, {} fetches under way", health.in_flight);
             Component { name: format!("source:{}", category.name), state, detail }
         }));
         components.sort_by(|a, b| a.name.cmp(&b.name));

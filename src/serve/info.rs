@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::fetch::Fetched;
 use super::wanted::Wanted;
 use super::{Error, Origin};
-use crate::base::{Digest, Format, Limits, Size, Stages, Work};
+use crate::base::{Digest, Format, Limits, Stages, Work};
 use crate::cache::Entry;
 use crate::decode::{self, Header, Model};
 use crate::plan::Plan;
@@ -27,7 +27,7 @@ impl Origin {
         let order = Order {
             source: fetched.bytes.clone(),
             header,
-            plan: Arc::new(Plan::within(Size::new(SAMPLE_SIDE, SAMPLE_SIDE))),
+            plan: Arc::new(Plan::within(SAMPLE_SIDE, SAMPLE_SIDE)),
             target: Target::Format(Format::Png),
             look: wanted.category.look.clone(),
             limits: wanted.category.limits,

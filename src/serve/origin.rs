@@ -23,7 +23,7 @@ pub struct Category {
     /// Its name.
     pub name: Arc<str>,
     /// Where its originals come from.
-    pub source: Arc<dyn Source>,
+    pub source: Source,
     /// How its answers are sent.
     pub policy: Policy,
     /// What of its settings changes bytes.

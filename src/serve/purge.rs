@@ -82,7 +82,7 @@ impl Origin {
     }
 
     async fn purge_url(&self, url: &str) -> Result<Purged, Error> {
-        let request = self.urls().parse_trusted(url)?;
+        let request = self.urls().read_trusted(url)?;
         let category = self.category(&request.category)?;
         if request.version == Version::Latest {
             // Its variants are keyed by what the source said of the original at the time, of which any may be stored.
