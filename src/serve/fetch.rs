@@ -62,15 +62,16 @@ impl Origin {
         let begun = Instant::now();
         let deadline = work.deadline();
         let bytes_max = wanted.category.limits.source_bytes_max;
-        let prepaid = Mutex::new(prepaid);
-        let admit = async |meta: &OriginalMeta| -> Result<Charge, Error> {
-            let most = meta.size.unwrap_or(bytes_max);
-            let prepaid = prepaid.lock().take();
-            match prepaid {
-                Some(charge) if charge.bytes() >= most => Ok(charge),
-                // The original grew since its size was charged, or its source stopped to tell the size.
-                Some(_) => Err(Refused::Overloaded { retry_after: Duration::from_secs(1) }.into()),
-                None => Ok(self.renderer.budget().charge(most, deadline).await?),
+        let (prepaid, budget) = (Mutex::new(prepaid), self.renderer.budget());
+        let admit = |meta: OriginalMeta| {
+            let (most, prepaid, budget) = (meta.size.unwrap_or(bytes_max), prepaid.lock().take(), budget.clone());
+            async move {
+                match prepaid {
+                    Some(charge) if charge.bytes() >= most => Ok(charge),
+                    // The original grew since its size was charged, or its source stopped to tell the size.
+                    Some(_) => Err(Error::from(Refused::Overloaded { retry_after: Duration::from_secs(1) })),
+                    None => Ok(budget.charge(most, deadline).await?),
+                }
             }
         };
         let source = &wanted.category.source;
