@@ -58,7 +58,11 @@ pub(super) fn split_signature(path: &str) -> Result<(Option<Cow<'_, str>>, &str)
         return Err(Error { kind: ErrorKind::Malformed, detail, at: None });
     }
     let Some(body) = path.strip_prefix('/') else {
-        return Err(Error { kind: ErrorKind::Malformed, detail: format!("a path begins with a slash: {FORM}"), at: None });
+        return Err(Error {
+            kind: ErrorKind::Malformed,
+            detail: format!("a path begins with a slash: {FORM}"),
+            at: None,
+        });
     };
     let end = body.find('/').unwrap_or(body.len());
     let first = &body[..end];
@@ -148,7 +152,8 @@ fn decode(raw: &str) -> Result<String, Error> {
 
 fn version(text: &str) -> Result<Version, Error> {
     let wrong = || {
-        let form = "a version is v and a number without leading zeros (v0 is the latest), or h and 16 lower-case hex digits";
+        let form =
+            "a version is v and a number without leading zeros (v0 is the latest), or h and 16 lower-case hex digits";
         Err(malformed(form, text))
     };
     if let Some(digits) = text.strip_prefix('v') {

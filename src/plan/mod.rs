@@ -11,7 +11,11 @@ mod grammar;
 mod hints;
 mod negotiate;
 mod options;
+#[cfg(test)]
+mod policy_tests;
 mod presets;
+#[cfg(test)]
+mod properties;
 mod read;
 mod signature;
 #[cfg(test)]

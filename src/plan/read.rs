@@ -92,7 +92,8 @@ impl Urls {
             Ask::Original => needed(format!("originals of the category {name} need a signature"), &parts.variant),
             Ask::Image(_) if rules.unsigned == Unsigned::Presets && !asked.bare_preset => {
                 let listing = self.presets.listing(rules.presets.as_deref());
-                let detail = format!("the category {name} takes options with a signature only; presets are free{listing}");
+                let detail =
+                    format!("the category {name} takes options with a signature only; presets are free{listing}");
                 needed(detail, &parts.variant)
             }
             Ask::Image(_) => match &asked.off_ladder {
