@@ -1,10 +1,10 @@
 //! The segments of a native path: splitting from the right, decoding once, checking, and encoding again.
 
 use std::borrow::Cow;
-use std::fmt::Write;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
+use super::numbers::push;
 use super::{Error, ErrorKind, Version};
 
 /// Most bytes of a path, as sent.
@@ -175,7 +175,14 @@ fn version(text: &str) -> Result<Version, Error> {
 
 /// Adds a version's segment.
 pub(super) fn push_version(version: &Version, out: &mut String) {
-    write!(out, "{version}").expect("a String takes everything");
+    match version {
+        Version::Latest => out.push_str("v0"),
+        Version::Number(number) => {
+            out.push('v');
+            push(*number, out);
+        }
+        Version::Hash(_) => out.push_str(&version.text()),
+    }
 }
 
 fn malformed(detail: impl Into<String>, at: &str) -> Error {

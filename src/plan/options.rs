@@ -1,10 +1,12 @@
 //! The options: one table in canonical order, and reading a variant by it. How single values are read and written is
 //! in `values.rs`.
 
+use super::error::quote;
+use super::numbers::Bad;
 use super::presets::{Preset, Presets};
 use super::urls::Rules;
-use super::values::{self, Bad};
-use super::{Dpr, Error, ErrorKind, Plan, Width, quote};
+use super::values;
+use super::{Dpr, Error, ErrorKind, Plan, Width};
 
 /// One option: how its value is read, compared and written.
 pub(super) struct Row {

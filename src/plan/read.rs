@@ -1,9 +1,10 @@
 //! A path becomes a request: taken apart, its signature checked, its variant read, the category's policy applied.
 
+use super::error::quote;
 use super::grammar::{self, Parts};
 use super::options::{self, ALONE};
 use super::urls::{Category, Originals, Unsigned, Urls, Versions};
-use super::{Ask, Error, ErrorKind, Output, Plan, Request, Version, canonical, quote};
+use super::{Ask, Error, ErrorKind, Output, Plan, Request, Version, canonical};
 use crate::base::Format;
 
 /// What the last segment asked for, and what the policy must know of how it was written.
