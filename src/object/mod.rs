@@ -1,6 +1,17 @@
-//! Get, put, delete and list bytes by key: a folder or S3. The only room that knows `aws_sdk_s3`.
+//! Get, put and delete bytes by key: a folder or S3. The only room that knows `aws_sdk_s3`.
+//!
+//! Enters: keys and bytes. Leaves: what was put, with what was said of it. Where a place is named in the config, it is
+//! named by a [`Location`].
 //!
 //! Always true: a key that was put is read whole or not at all; a reader never sees half an object.
+
+pub mod fs;
+mod location;
+pub mod s3;
+
+pub use fs::{Fs, Layout};
+pub use location::{Location, parse};
+pub use s3::S3;
 
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
@@ -122,4 +133,7 @@ pub enum Error {
     /// The key cannot be kept by this store.
     #[error("the key is not possible in this store: {0}")]
     Key(String),
+    /// The store's place or settings are wrong; said at start.
+    #[error("the store's location is wrong: {0}")]
+    Location(String),
 }

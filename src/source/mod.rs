@@ -4,12 +4,34 @@
 //! Enters: an asset's id, checked by `plan`. Leaves: an [`Original`], opened but not yet read, so that the caller can charge
 //! its bytes before reading them.
 //!
+//! A try goes through [`retry`] (which may try again), [`breaker`] (which may refuse) and [`bulkhead`] (which may let wait) to
+//! a [`Backend`]; [`Source`] is all of them together, and what the other rooms know.
+//!
 //! Always true: no address is connected to that the category does not allow, whatever a redirect or a resolver says.
+
+pub mod breaker;
+pub mod bulkhead;
+pub mod http;
+mod meters;
+pub mod retry;
+mod stored;
+#[cfg(test)]
+mod tests;
+mod timed;
+mod watched;
+mod whole;
+
+pub use breaker::State;
+pub use whole::{Health, Origin, Settings, Source};
 
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
+use futures_util::StreamExt;
+use futures_util::future::BoxFuture;
 use futures_util::stream::BoxStream;
+
+use crate::base::Deadline;
 
 /// What is known of an original before its body is read.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -26,12 +48,87 @@ pub struct OriginalMeta {
 pub struct Original {
     /// What is known of it.
     pub meta: OriginalMeta,
-    /// Its bytes; read them with [`Original::bytes`].
+    /// Its bytes; read them with [`Original::bytes`]. It ends with [`Error::Timeout`] at the deadline that it was opened with.
     pub body: BoxStream<'static, Result<Bytes, Error>>,
 }
 
+impl Original {
+    /// Reads the body whole; more than `bytes_max` is [`Error::TooLarge`]. One that breaks off counts against the source.
+    pub async fn bytes(mut self, bytes_max: u64) -> Result<Bytes, Error> {
+        let said = self.meta.size;
+        if said.is_some_and(|size| size > bytes_max) {
+            return Err(Error::TooLarge { bytes_max });
+        }
+        // Most bodies come in one piece from a folder: that one is not copied.
+        let Some(first) = self.body.next().await.transpose()? else { return Ok(Bytes::new()) };
+        let mut total = first.len() as u64;
+        if total > bytes_max {
+            return Err(Error::TooLarge { bytes_max });
+        }
+        let Some(mut part) = self.body.next().await.transpose()? else { return Ok(first) };
+        let mut whole = Vec::with_capacity(said.unwrap_or(0).max(total + part.len() as u64) as usize);
+        whole.extend_from_slice(&first);
+        loop {
+            total += part.len() as u64;
+            if total > bytes_max {
+                return Err(Error::TooLarge { bytes_max });
+            }
+            whole.extend_from_slice(&part);
+            match self.body.next().await.transpose()? {
+                Some(next) => part = next,
+                None => return Ok(whole.into()),
+            }
+        }
+    }
+}
+
+impl std::fmt::Debug for Original {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.debug_struct("Original").field("meta", &self.meta).finish_non_exhaustive()
+    }
+}
+
+/// A place originals come from, or a layer around one: one try at a time.
+pub trait Backend: Send + Sync + std::fmt::Debug {
+    /// Opens an original.
+    fn open<'a>(
+        &'a self,
+        id: &'a str,
+        context: &'a Context,
+        deadline: Deadline,
+    ) -> BoxFuture<'a, Result<Original, Fault>>;
+
+    /// What is known of an original, without its body.
+    fn stat<'a>(
+        &'a self,
+        id: &'a str,
+        context: &'a Context,
+        deadline: Deadline,
+    ) -> BoxFuture<'a, Result<OriginalMeta, Fault>>;
+}
+
+/// A failed try, by what it says of the source.
+#[derive(Clone, Debug)]
+pub enum Fault {
+    /// The source answered, and would answer the same again; it is well.
+    Answer(Error),
+    /// The source is not well: worth another try, and counted by the breaker.
+    Source(Error),
+    /// A bound of ours; it says nothing of the source.
+    Own(Error),
+}
+
+impl Fault {
+    /// The error, whoever's it is.
+    pub fn into_error(self) -> Error {
+        match self {
+            Self::Answer(error) | Self::Source(error) | Self::Own(error) => error,
+        }
+    }
+}
+
 /// What goes along with a fetch.
-#[derive(Clone, PartialEq, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Context {
     /// W3C `traceparent` to pass on.
     pub traceparent: Option<String>,
