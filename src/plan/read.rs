@@ -1,9 +1,10 @@
 //! A path becomes a request: taken apart, its signature checked, its variant read, the category's policy applied.
 
+use super::error::quote;
 use super::grammar::{self, Parts};
 use super::options::{self, ALONE};
 use super::urls::{Category, Originals, Unsigned, Urls, Versions};
-use super::{Ask, Error, ErrorKind, Output, Plan, Request, Version, canonical, quote};
+use super::{Ask, Error, ErrorKind, Output, Plan, Request, Version, canonical};
 use crate::base::Format;
 
 /// What the last segment asked for, and what the policy must know of how it was written.
@@ -102,7 +103,8 @@ impl Urls {
             Ask::Original => needed(format!("originals of the category {name} need a signature"), &parts.variant),
             Ask::Image(_) if rules.unsigned == Unsigned::Presets && !asked.bare_preset => {
                 let listing = self.presets.listing(rules.presets.as_deref());
-                let detail = format!("the category {name} takes options with a signature only; presets are free{listing}");
+                let detail =
+                    format!("the category {name} takes options with a signature only; presets are free{listing}");
                 needed(detail, &parts.variant)
             }
             Ask::Image(_) => match &asked.off_ladder {
