@@ -110,7 +110,8 @@ async fn category(config: &Config, name: &str, category: &config::Category) -> R
     })
 }
 
-fn look(category: &config::Category) -> Look {
+/// What of a category's settings changes bytes.
+pub fn look(category: &config::Category) -> Look {
     Look {
         light: match category.light {
             config::Light::Linear => Light::Linear,

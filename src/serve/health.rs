@@ -77,6 +77,13 @@ impl Origin {
         Component { name, state, detail }
     }
 
+    /// Waits until every variant that was answered is written, at most so long.
+    pub async fn finish_writes(&self, time: Duration) {
+        if let Some(derivatives) = &self.derivatives {
+            derivatives.drain(time).await;
+        }
+    }
+
     /// Sets the gauges that are read rather than counted.
     pub fn observe(&self) {
         let (bytes, entries) = self.memory.usage();
