@@ -47,14 +47,14 @@ fn explain(config: &Config, request: &Request) -> Value {
     let asset = AssetDigest::new(&request.category, &request.id);
     let category = config.category.get(&*request.category);
     let mut value = json!({
-        "category": request.category,
+        "category": &*request.category,
         "id": request.id,
         "version": request.version.text(),
         "canonical": request.canonical,
         "redirect": request.redirect,
-        "preset": request.preset,
+        "preset": request.preset.as_deref(),
         "signature": match &request.signed {
-            Some(signed) => json!({ "status": "valid", "kid": signed.kid, "expires": signed.expiry }),
+            Some(signed) => json!({ "status": "valid", "kid": &*signed.kid, "expires": signed.expiry }),
             None => json!({ "status": "not needed" }),
         },
         "source": category.map(|category| category.source.to_string()),

@@ -1,4 +1,4 @@
-//! What a request says of its client: address behind trusted proxies, capabilities, hints, request id.
+//! What a request says of its client: address behind trusted proxies, capabilities, hints, trace context, request id.
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
@@ -8,10 +8,10 @@ use ipnet::IpNet;
 
 use super::headers::{Looked, REQUEST_ID};
 use super::settings::AddressHeader;
-use super::trace::Trace;
-use crate::plan::Bucket;
+use crate::plan::{self, Bucket};
 use crate::serve::Client;
 use crate::source::Context;
+use crate::telemetry::TraceContext;
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const SEC_CH_WIDTH: HeaderName = HeaderName::from_static("sec-ch-width");
@@ -19,6 +19,7 @@ const WIDTH: HeaderName = HeaderName::from_static("width");
 const SEC_CH_DPR: HeaderName = HeaderName::from_static("sec-ch-dpr");
 const DPR: HeaderName = HeaderName::from_static("dpr");
 const SAVE_DATA: HeaderName = HeaderName::from_static("save-data");
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 const CDN_LOOP: HeaderName = HeaderName::from_static("cdn-loop");
 
@@ -45,26 +46,15 @@ pub fn client(headers: &HeaderMap, looked: Looked, address: IpAddr) -> Client {
     Client { bucket, width, dpr, save_data, address: Some(address), context: Context::default() }
 }
 
-/// What the client can show, by `Accept`. A format counts when it is named with a weight above zero; a wildcard does not
-/// count, as every client sends one. JPEG, PNG and GIF are always taken.
-pub fn bucket(headers: &HeaderMap) -> Bucket {
-    let (mut avif, mut webp) = (false, false);
-    for value in headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok()) {
-        for range in value.split(',') {
-            let mut parts = range.split(';');
-            let kind = parts.next().unwrap_or_default().trim();
-            let wanted = !parts.any(|parameter| {
-                let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
-                name.trim().eq_ignore_ascii_case("q") && value.trim().parse::<f32>().is_ok_and(|weight| weight <= 0.0)
-            });
-            avif |= wanted && kind.eq_ignore_ascii_case("image/avif");
-            webp |= wanted && kind.eq_ignore_ascii_case("image/webp");
+/// What the client can show, by `Accept`; several lines of it are one list.
+fn bucket(headers: &HeaderMap) -> Bucket {
+    let mut lines = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
+    match (lines.next(), lines.next()) {
+        (first, None) => plan::bucket(first),
+        (first, second) => {
+            let all: Vec<&str> = first.into_iter().chain(second).chain(lines).collect();
+            plan::bucket(Some(&all.join(",")))
         }
-    }
-    match (avif, webp) {
-        (true, _) => Bucket::Avif,
-        (false, true) => Bucket::WebP,
-        (false, false) => Bucket::Base,
     }
 }
 
@@ -133,19 +123,36 @@ fn parse_address(text: &str) -> Option<IpAddr> {
     bare().or_else(with_port).or_else(bracketed).map(|address| address.to_canonical())
 }
 
-/// What is passed on to the source: our place in the client's trace, and where the request has been.
-pub fn context(headers: &HeaderMap, trace: &Trace) -> Context {
-    let text = |name: HeaderName, bytes_max: usize| {
-        let lines: Vec<&str> = headers.get_all(name).iter().filter_map(|value| value.to_str().ok()).collect();
-        Some(lines.join(", ")).filter(|text| !text.is_empty() && text.len() <= bytes_max)
-    };
-    let tracestate = trace.taken.then(|| text(TRACESTATE, TRACESTATE_BYTES_MAX)).flatten();
+/// The caller's trace, where it gave one that is legal.
+pub fn trace(headers: &HeaderMap) -> Option<TraceContext> {
+    let mut lines = headers.get_all(TRACEPARENT).iter();
+    match (lines.next(), lines.next()) {
+        (Some(line), None) => line.to_str().ok()?.parse().ok(),
+        _ => None,
+    }
+}
+
+/// The caller's own notes on its trace.
+pub fn tracestate(headers: &HeaderMap) -> Option<String> {
+    joined(headers, TRACESTATE).filter(|text| text.len() <= TRACESTATE_BYTES_MAX)
+}
+
+/// What is passed on to the source: our place in the trace, and where the request has been.
+pub fn context(headers: &HeaderMap, outgoing: Option<TraceContext>, taken: bool) -> Context {
     // A loop header too long to keep is the sign of a loop; its end is kept, where our own name would be.
-    let cdn_loop = text(CDN_LOOP, usize::MAX).map(|text| {
+    let cdn_loop = joined(headers, CDN_LOOP).map(|text| {
         let from = text.len().saturating_sub(CDN_LOOP_BYTES_MAX);
         text.get(from..).unwrap_or_default().to_owned()
     });
-    Context { traceparent: Some(trace.parent()), tracestate, cdn_loop }
+    // A state without its trace means nothing.
+    let tracestate = if taken { tracestate(headers) } else { None };
+    Context { traceparent: outgoing.map(|trace| trace.to_string()), tracestate, cdn_loop }
+}
+
+/// Every line of a header as one list.
+fn joined(headers: &HeaderMap, name: HeaderName) -> Option<String> {
+    let lines: Vec<&str> = headers.get_all(name).iter().filter_map(|value| value.to_str().ok()).collect();
+    Some(lines.join(", ")).filter(|text| !text.is_empty())
 }
 
 /// The client's request id where it is sane (letters, digits, `-_.:`), else a new one of 16 hex digits.

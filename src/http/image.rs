@@ -30,10 +30,10 @@ use super::page::Page;
 use super::problem::{Problem, Refusal};
 use super::server::{Handler, Peer, Reply};
 use super::settings::Settings;
-use super::trace::Trace;
 use crate::base::{Deadline, Stage, Stages};
 use crate::plan;
 use crate::serve::{Answer, Error, Origin, Phase, Policy};
+use crate::telemetry::{TraceContext, adopt, outgoing};
 
 /// The methods that are answered.
 const METHODS: &str = "GET, HEAD, OPTIONS";
@@ -104,16 +104,21 @@ impl Images {
             return Reply::now(self.failure(&exchange, &request, &policy, looked, &error));
         }
 
-        let trace = Trace::of(&exchange.head.headers);
+        let asked = &exchange.head.headers;
+        let caller = client::trace(asked);
+        // Where nobody traces, a trace is begun here, so that our log and the source's can be laid side by side.
+        let trace = caller.unwrap_or_else(|| TraceContext::root(false));
         let span = tracing::info_span!(
             "request",
             request_id = exchange.id.to_str().unwrap_or_default(),
-            trace_id = %format_args!("{:032x}", trace.trace),
+            traceparent = %trace,
             image.category = &*request.category,
             cache.phase = tracing::field::Empty,
         );
-        let trace = trace.adopt(&span);
-        client.context = client::context(&exchange.head.headers, &trace);
+        if let Some(caller) = caller {
+            adopt(&span, caller, client::tracestate(asked).as_deref());
+        }
+        client.context = client::context(asked, outgoing(&span, Some(trace)), caller.is_some());
         let this = self.clone();
         Reply::Later(Box::pin(async move {
             let deadline = Deadline::after(this.settings.request_timeout);

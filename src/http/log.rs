@@ -22,6 +22,7 @@ use time::OffsetDateTime;
 use super::headers::{push_ms, push_number};
 use super::settings::{AccessForm, AccessLog, AccessTarget};
 use crate::base::Stages;
+use crate::telemetry::names;
 
 /// Buffers, so that threads seldom meet in one.
 const SHARDS: usize = 8;
@@ -108,7 +109,7 @@ impl Log {
             writer: thread.thread().clone(),
             woken: AtomicBool::new(false),
             reopen: AtomicBool::new(false),
-            dropped: metrics::counter!("fovea_http_access_lines_dropped_total"),
+            dropped: metrics::counter!(names::HTTP_ACCESS_LINES_DROPPED),
         });
         // Fails only where the thread has ended, and it cannot before it got this.
         let _ = send.send(shared.clone());

@@ -4,35 +4,14 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use http::{Method, StatusCode};
-use metrics::{Counter, Gauge, Histogram, Unit, describe_counter, describe_gauge, describe_histogram};
+use metrics::{Counter, Gauge, Histogram};
+
+use crate::telemetry::names;
 
 const METHODS: [&str; 4] = ["GET", "HEAD", "OPTIONS", "other"];
 const CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
 /// Where an answer can come from, as a label; `none` for what needed no picture (pages, errors, redirects).
 const PHASES: [&str; 6] = ["memory", "store", "miss", "collapsed", "source", "none"];
-
-/// Tells the recorder what the metrics of this room mean. Call once, after the recorder is installed.
-pub fn describe() {
-    describe_counter!(
-        "fovea_http_requests_total",
-        Unit::Count,
-        "Requests answered, by method, class of status and phase"
-    );
-    describe_histogram!("fovea_http_request_seconds", Unit::Seconds, "From a request's head to its answer's, by phase");
-    describe_counter!("fovea_http_response_bytes_total", Unit::Bytes, "Bytes of bodies handed to connections");
-    describe_counter!("fovea_http_problems_total", Unit::Count, "Problems answered, by code");
-    describe_counter!("fovea_http_rate_limited_total", Unit::Count, "Misses refused as too many from one address");
-    describe_gauge!("fovea_http_rate_addresses", Unit::Count, "Addresses that the rate limit remembers");
-    describe_gauge!("fovea_http_connections", Unit::Count, "Open connections, by listener");
-    describe_counter!("fovea_http_connections_total", Unit::Count, "Accepted connections, by listener");
-    describe_counter!("fovea_http_connections_refused_total", Unit::Count, "Connections above the bound, by listener");
-    describe_counter!("fovea_http_connections_cut_total", Unit::Count, "Connections cut off, by listener and reason");
-    describe_counter!(
-        "fovea_http_access_lines_dropped_total",
-        Unit::Count,
-        "Access lines the writer could not keep up with"
-    );
-}
 
 /// The handles of the image listener.
 pub struct Meters {
@@ -51,9 +30,9 @@ impl Meters {
         Self {
             requests: [const { OnceLock::new() }; METHODS.len() * CLASSES.len() * PHASES.len()],
             seconds: [const { OnceLock::new() }; PHASES.len()],
-            bytes: metrics::counter!("fovea_http_response_bytes_total"),
-            rate_limited: metrics::counter!("fovea_http_rate_limited_total"),
-            rate_addresses: metrics::gauge!("fovea_http_rate_addresses"),
+            bytes: metrics::counter!(names::HTTP_RESPONSE_BYTES),
+            rate_limited: metrics::counter!(names::HTTP_RATE_LIMITED),
+            rate_addresses: metrics::gauge!(names::HTTP_RATE_ADDRESSES),
         }
     }
 
@@ -71,20 +50,20 @@ impl Meters {
         self.requests[cell]
             .get_or_init(|| {
                 metrics::counter!(
-                    "fovea_http_requests_total",
+                    names::HTTP_REQUESTS,
                     "method" => METHODS[method], "status_class" => CLASSES[class], "phase" => PHASES[phase]
                 )
             })
             .increment(1);
         self.seconds[phase]
-            .get_or_init(|| metrics::histogram!("fovea_http_request_seconds", "phase" => PHASES[phase]))
+            .get_or_init(|| metrics::histogram!(names::HTTP_REQUEST_SECONDS, "phase" => PHASES[phase]))
             .record(time.as_secs_f64());
         self.bytes.increment(bytes);
     }
 
     /// Counts a problem. Rare, so its handle is looked up each time; codes are a bounded set.
     pub fn problem(&self, code: &'static str) {
-        metrics::counter!("fovea_http_problems_total", "code" => code).increment(1);
+        metrics::counter!(names::HTTP_PROBLEMS, "code" => code).increment(1);
     }
 }
 
@@ -110,16 +89,15 @@ impl ConnectionMeters {
     /// The handles of a listener.
     pub fn new(listener: &'static str) -> Self {
         Self {
-            open: metrics::gauge!("fovea_http_connections", "listener" => listener),
-            accepted: metrics::counter!("fovea_http_connections_total", "listener" => listener),
-            refused: metrics::counter!("fovea_http_connections_refused_total", "listener" => listener),
+            open: metrics::gauge!(names::HTTP_CONNECTIONS, "listener" => listener),
+            accepted: metrics::counter!(names::HTTP_CONNECTIONS_ACCEPTED, "listener" => listener),
+            refused: metrics::counter!(names::HTTP_CONNECTIONS_REFUSED, "listener" => listener),
             listener,
         }
     }
 
     /// Counts a connection that was cut off.
     pub fn cut(&self, reason: &'static str) {
-        metrics::counter!("fovea_http_connections_cut_total", "listener" => self.listener, "reason" => reason)
-            .increment(1);
+        metrics::counter!(names::HTTP_CONNECTIONS_CUT, "listener" => self.listener, "reason" => reason).increment(1);
     }
 }

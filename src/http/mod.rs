@@ -17,13 +17,11 @@ pub mod problem;
 pub mod server;
 pub mod settings;
 pub mod tls;
-mod trace;
 mod watch;
 
 pub use api::{Api, Routes};
 pub use image::Images;
 pub use log::Log;
-pub use meters::describe;
 pub use problem::Problem;
 pub use server::{Handler, Peer, Reply, Running, Server};
 pub use settings::{

@@ -103,9 +103,13 @@ fn figure(out: &mut String, sample: &Sample, eager: bool) {
         out,
         "<figure>\n<a href=\"{base}/w_1600.auto\"><img src=\"{base}/w_{WIDTH}.auto\" srcset=\"{}\" \
          sizes=\"(min-width: 70rem) 22rem, (min-width: 40rem) 45vw, 92vw\" alt=\"{title}\" loading=\"{loading}\" \
-         decoding=\"async\"></a>\n<figcaption>\n<h2>{title}</h2>\n<p class=\"credit\">{credit}</p>\n<p class=\"links\">",
+         decoding=\"async\"></a>\n<figcaption>\n<h2>{title}</h2>\n",
         set.join(", ")
     );
+    if !credit.is_empty() {
+        let _ = writeln!(out, "<p class=\"credit\">{credit}</p>");
+    }
+    out.push_str("<p class=\"links\">");
     for (name, variant) in LINKS {
         let _ = write!(out, "<a href=\"{base}/{variant}\">{name}</a> ");
     }
