@@ -30,7 +30,6 @@ pub async fn serve(config: Config) -> Result<()> {
     let begun = Instant::now();
     let telemetry = telemetry::start(&telemetry_settings(&config.telemetry))?;
     let metrics = telemetry::install()?;
-    http::describe();
     samples::unpack(&config).context("writing the sample pictures")?;
     let certificates = certificates(&config)?;
     let images = Server::bind(image_listener(&config, certificates.clone()))?;
