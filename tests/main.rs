@@ -1,0 +1,5 @@
+//! The integration tests: one binary, a module a feature, against real servers that they start themselves on loopback.
+
+mod sources;
+mod stores;
+mod support;

@@ -1,0 +1,5 @@
+//! What the tests start and ask: servers, and little else.
+#![allow(dead_code)]
+
+pub mod origin;
+pub mod seaweedfs;
