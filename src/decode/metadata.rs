@@ -24,6 +24,27 @@ pub fn profile(bytes: &[u8], model: Model, limits: &Limits) -> Result<Option<Arc
     Ok(fits.then(|| Arc::from(bytes)))
 }
 
+/// A profile for coded colour points (ITU-T H.273); none where they are sRGB's, near enough to be shown as such (BT.709 and
+/// BT.601 video), unspecified or unknown.
+pub fn profile_of_cicp(primaries: u32, transfer: u32) -> Option<Arc<[u8]>> {
+    const SRGB_PRIMARIES: [u32; 5] = [1, 2, 5, 6, 7];
+    const SRGB_TRANSFERS: [u32; 6] = [1, 2, 6, 13, 14, 15];
+    const SRGB: u8 = 13;
+    let like_srgb = SRGB_TRANSFERS.contains(&transfer);
+    if SRGB_PRIMARIES.contains(&primaries) && like_srgb {
+        return None;
+    }
+    let primaries = if primaries == 2 { 1 } else { u8::try_from(primaries).ok()? };
+    let transfer = if like_srgb { SRGB } else { u8::try_from(transfer).ok()? };
+    let profile = moxcms::ColorProfile::new_from_cicp(moxcms::CicpProfile {
+        color_primaries: moxcms::CicpColorPrimaries::try_from(primaries).ok()?,
+        transfer_characteristics: moxcms::TransferCharacteristics::try_from(transfer).ok()?,
+        matrix_coefficients: moxcms::MatrixCoefficients::Identity,
+        full_range: true,
+    });
+    profile.encode().ok().map(Arc::from)
+}
+
 /// Takes an EXIF block, with or without the `Exif\0\0` that JPEG puts before the TIFF header.
 pub fn exif(bytes: &[u8], limits: &Limits) -> Result<Option<Arc<[u8]>>, Error> {
     check("an EXIF block", bytes.len(), limits)?;

@@ -239,6 +239,47 @@ fn webp_kinds() {
     assert!(header.icc.is_some());
 }
 
+#[test]
+fn avif_kinds() {
+    rgb(
+        6,
+        &["rgb420.avif", "rgb422.avif", "rgb444.avif", "limited.avif", "icc.avif", "identity.avif", "p3_bt709.avif"],
+    );
+    rgb(6, &["sequence.avif"]);
+    check("gray.avif", Layout::Gray, &[&[10], &[90], &[170], &[250]], 3);
+    check("alpha.avif", Layout::Rgba, &transparent().each_ref().map(|colour| &colour[..]), 6);
+    let (header, _) = check("odd.avif", Layout::Rgb, &QUARTERS.each_ref().map(|colour| &colour[..3]), 6);
+    assert_eq!(header.size, Size::new(61, 47));
+    let (header, _) = check("grid.avif", Layout::Rgb, &QUARTERS.each_ref().map(|colour| &colour[..3]), 6);
+    assert_eq!(header.size, Size::new(128, 128));
+    let deep = transparent().map(|colour| colour.map(|value| value * 257));
+    for (name, bits) in [("ten_444.avif", 10), ("twelve_420.avif", 12), ("pq_bt2020.avif", 10)] {
+        let (header, decoded) = check(name, Layout::Rgb, &deep.each_ref().map(|colour| &colour[..3]), 800);
+        assert_eq!(header.bits, bits);
+        assert!(matches!(decoded.picture.samples, Samples::U16(_)));
+    }
+    check("ten_alpha.avif", Layout::Rgba, &deep.each_ref().map(|colour| &colour[..]), 1000);
+    // Where alpha is 0, dividing by it gives nothing back.
+    let mut divided = transparent();
+    divided[2] = [0; 4];
+    check("premultiplied.avif", Layout::Rgba, &divided.each_ref().map(|colour| &colour[..]), 8);
+    for (name, has) in [("icc.avif", true), ("p3_bt709.avif", true), ("pq_bt2020.avif", true), ("rgb420.avif", false)] {
+        let header = probe(&read(name), &Limits::default()).unwrap();
+        assert_eq!(header.icc.is_some(), has, "{name}");
+        if let Some(profile) = header.icc {
+            assert!(moxcms::ColorProfile::new_from_slice(&profile).is_ok(), "{name}");
+        }
+    }
+}
+
+#[test]
+fn avif_orientations() {
+    for orientation in 1..=8 {
+        let header = probe(&read(&format!("orientation_{orientation}.avif")), &Limits::default()).unwrap();
+        assert_eq!(header.orientation.exif(), orientation);
+    }
+}
+
 fn play(name: &str) -> (Header, Vec<Frame>) {
     let bytes = read(name);
     let header = probe(&bytes, &Limits::default()).unwrap();

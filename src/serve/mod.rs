@@ -4,6 +4,8 @@
 //!
 //! Always true: identical misses that overlap are made once, and what nobody waits for is not made.
 
+mod awaited;
+
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -13,6 +15,8 @@ use bytes::Bytes;
 use crate::base::{Digest, Format, Size, Stages};
 use crate::plan::{self, Bucket};
 use crate::{decode, encode, render, source, transform};
+
+pub use awaited::{Component, Origin, Purge, Purged, State};
 
 /// What the client said of itself, as far as the category looks at it.
 #[derive(Clone, PartialEq, Debug)]

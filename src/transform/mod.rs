@@ -4,9 +4,14 @@
 //!
 //! Always true: the result has exactly the size that [`geometry`] said before anything was decoded.
 
+mod cpu;
+mod geometry;
+
 use crate::base::{Orientation, Rect, Size, Stopped, Work};
 use crate::pixels::Picture;
 use crate::plan::Plan;
+
+pub use geometry::geometry;
 
 /// Where every pixel of the result comes from: decided from sizes alone, before anything is decoded.
 #[derive(Clone, PartialEq, Debug)]
@@ -55,13 +60,11 @@ pub enum Error {
     Stopped(#[from] Stopped),
 }
 
-/// Decides the geometry. `stored` is the header's size; a vector may be enlarged without asking.
-pub fn geometry(stored: Size, orientation: Orientation, vector: bool, plan: &Plan) -> Result<Geometry, Error> {
-    todo!("{stored:?} {orientation:?} {vector} {plan:?}")
-}
-
 /// Runs the steps. `covers` is the part of the stored original that `picture` shows (see `decode::Decoded`).
 /// `flatten` is the colour behind transparent pixels where the output holds no alpha (the plan's background goes first).
+///
+/// # Errors
+/// [`Error::Stopped`] when the work's deadline passes or nobody waits for it any more.
 pub fn apply(
     picture: Picture,
     covers: [f64; 4],
@@ -71,10 +74,44 @@ pub fn apply(
     flatten: Option<[u8; 3]>,
     work: &Work,
 ) -> Result<Picture, Error> {
-    todo!("{picture:?} {covers:?} {geometry:?} {plan:?} {light:?} {flatten:?} {work:?}")
+    let window = window(picture.size, covers, geometry.region);
+    let mut picture = cpu::resize(picture, window, geometry.scaled, light, plan.keep_profile, work)?;
+    work.check()?;
+    picture = cpu::turn(picture, geometry.turn);
+    if plan.blur > 0.0 {
+        picture = cpu::blur(picture, plan.blur, work)?;
+    }
+    if plan.sharpen > 0.0 {
+        picture = cpu::sharpen(picture, plan.sharpen, work)?;
+    }
+    if plan.gray {
+        picture = cpu::gray(picture);
+    }
+    work.check()?;
+    let backdrop = cpu::Backdrop { background: plan.background, flatten };
+    Ok(cpu::canvas(picture, geometry.offset, geometry.canvas, backdrop))
+}
+
+/// The region in the decoded picture's own pixels, within its bounds.
+fn window(size: Size, covers: [f64; 4], region: [f64; 4]) -> [f64; 4] {
+    let side = |px: u32, from: f64, length: f64, start: f64, extent: f64| {
+        let (px, scale) = (f64::from(px), f64::from(px) / length.max(f64::MIN_POSITIVE));
+        // A decoder that gives less than it was asked for still leaves something to show.
+        let start = ((start - from) * scale).clamp(0.0, (px - 1.0).max(0.0));
+        (start, (extent * scale).clamp(1e-3, px - start))
+    };
+    let (x, width) = side(size.width, covers[0], covers[2], region[0], region[2]);
+    let (y, height) = side(size.height, covers[1], covers[3], region[1], region[3]);
+    [x, y, width, height]
 }
 
 /// An upper bound of the bytes that [`apply`] holds at once beside the picture it is given, its result included.
 pub fn bytes_of_work(decoded: Size, channels: usize, geometry: &Geometry) -> u64 {
-    todo!("{decoded:?} {channels} {geometry:?}")
+    let whole = [0.0, 0.0, f64::from(decoded.width), f64::from(decoded.height)];
+    let resize = cpu::bytes_of_resize(decoded, channels, whole, geometry.scaled);
+    let small = geometry.scaled.pixels() * channels as u64;
+    let canvas = geometry.canvas.pixels() * 4;
+    // Turning and sharpening hold the small picture twice, blurring its lines, the canvas itself and the picture on it.
+    let lines = u64::from(geometry.scaled.width.max(geometry.scaled.height)) * 64 * 4 * 2;
+    resize.max(small * 2 + lines).max(small + canvas)
 }

@@ -1,0 +1,33 @@
+//! Removal of metadata from files whose pixels stay as they are; one file a format.
+//!
+//! Always true: where a file's structure leaves any doubt the answer is none, and the caller encodes anew. What changes how
+//! pixels look stays: ICC profile, gamma, and EXIF's orientation, as a minimal EXIF block.
+
+mod gif;
+pub(super) mod jpeg;
+mod png;
+mod webp;
+
+use super::Keep;
+use super::exif;
+use crate::base::Format;
+
+/// Removes metadata from a file without touching its pixels. None where the file's structure does not allow it, and for
+/// formats that are not taken apart (AVIF, TIFF, BMP, SVG).
+pub fn strip(bytes: &[u8], format: Format, keep: Keep) -> Option<Vec<u8>> {
+    match format {
+        Format::Jpeg => jpeg::strip(bytes, keep),
+        Format::Png => png::strip(bytes, keep),
+        Format::WebP => webp::strip(bytes, keep),
+        Format::Gif => gif::strip(bytes),
+        Format::Avif | Format::Tiff | Format::Bmp | Format::Svg => None,
+    }
+}
+
+/// What stays of an EXIF block: without location, or its orientation alone; none where nothing does.
+fn kept_exif(tiff: &[u8], keep: Keep) -> Option<Vec<u8>> {
+    match keep {
+        Keep::Appearance => exif::orientation_only(tiff),
+        Keep::AllButLocation => exif::without_location(tiff).or_else(|| exif::orientation_only(tiff)),
+    }
+}

@@ -1,0 +1,259 @@
+//! WebP, still and animated, by libwebp.
+//!
+//! Method [`METHOD`]: half of method 4's CPU for 3 % more bytes. RGB goes straight to libwebp's planes. The encoder asks
+//! the deadline as it goes, by its progress hook.
+#![allow(unsafe_code)]
+
+use std::ffi::{CStr, c_int};
+use std::ptr;
+
+use libwebp_sys as ffi;
+
+use super::palette::rgba;
+use super::riff::{self, Chunk};
+use super::{Animation, Error, Settings};
+use crate::base::{Format, Size, Work};
+use crate::pixels::{Frame, Layout, Picture};
+
+/// libwebp's effort, 0 to 6.
+const METHOD: c_int = 2;
+
+/// libwebp's effort for lossless pictures, where higher ones cost more than they save on graphics of CDN size.
+const LOSSLESS_METHOD: c_int = 2;
+
+/// Encodes a still picture.
+pub fn encode(picture: &Picture, settings: &Settings, work: &Work) -> Result<Vec<u8>, Error> {
+    let mut source = Source::of(picture, settings, work)?;
+    let config = config(settings)?;
+    let mut out: Vec<u8> = Vec::new();
+    source.raw.writer = Some(write);
+    source.raw.custom_ptr = (&raw mut out).cast();
+    // SAFETY: both structures were made by libwebp's own initialisers; `out`, which `write` appends to, and `work`, which
+    // the progress hook reads, outlive the call.
+    let done = unsafe { ffi::WebPEncode(&config, &mut source.raw) };
+    if done == 0 {
+        work.check()?;
+        return Err(failed(format!("{:?}", source.raw.error_code)));
+    }
+    drop(source);
+    if settings.exif.is_none() && settings.icc.is_none() {
+        return Ok(out);
+    }
+    with_metadata(out, picture.size, settings).ok_or_else(|| failed("its own file could not be read".into()))
+}
+
+fn failed(what: String) -> Error {
+    Error::Encoder { format: Format::WebP, what }
+}
+
+fn config(settings: &Settings) -> Result<ffi::WebPConfig, Error> {
+    let mut config = ffi::WebPConfig::new().map_err(|()| failed("version mismatch".into()))?;
+    config.quality = f32::from(settings.quality.clamp(1, 100));
+    config.method = METHOD;
+    config.thread_level = 0;
+    if settings.lossless {
+        config.lossless = 1;
+        config.method = LOSSLESS_METHOD;
+        // How hard to try, not how well it looks.
+        config.quality = 60.0;
+        config.exact = 0;
+    }
+    // SAFETY: `config` is initialised.
+    if unsafe { ffi::WebPValidateConfig(&config) } == 0 {
+        return Err(failed("invalid configuration".into()));
+    }
+    Ok(config)
+}
+
+/// libwebp's copy of a picture, freed with it.
+struct Source<'a> {
+    raw: ffi::WebPPicture,
+    _work: &'a Work,
+}
+
+impl<'a> Source<'a> {
+    fn of(picture: &Picture, settings: &Settings, work: &'a Work) -> Result<Self, Error> {
+        let samples = super::samples8(picture);
+        let mut raw = ffi::WebPPicture::new().map_err(|()| failed("version mismatch".into()))?;
+        raw.use_argb = c_int::from(settings.lossless);
+        raw.width = picture.size.width as c_int;
+        raw.height = picture.size.height as c_int;
+        raw.progress_hook = Some(go_on);
+        raw.user_data = ptr::from_ref(work).cast_mut().cast();
+        let mut source = Self { raw, _work: work };
+        let wide: Vec<u8>;
+        let (pixels, channels): (&[u8], c_int) = match picture.layout {
+            Layout::Rgb => (&samples, 3),
+            Layout::Rgba | Layout::Cmyk => (&samples, 4),
+            Layout::Gray => {
+                wide = samples.iter().flat_map(|value| [*value; 3]).collect();
+                (&wide, 3)
+            }
+            Layout::GrayAlpha => {
+                wide = samples.chunks_exact(2).flat_map(|pixel| rgba(pixel, Layout::GrayAlpha)).collect();
+                (&wide, 4)
+            }
+        };
+        debug_assert_eq!(pixels.len() as u64, picture.size.pixels() * channels as u64);
+        let stride = source.raw.width * channels;
+        // SAFETY: `pixels` holds `height` rows of `stride` bytes, and libwebp copies them out before it returns.
+        let imported = unsafe {
+            if channels == 3 {
+                ffi::WebPPictureImportRGB(&mut source.raw, pixels.as_ptr(), stride)
+            } else {
+                ffi::WebPPictureImportRGBA(&mut source.raw, pixels.as_ptr(), stride)
+            }
+        };
+        if imported == 0 { Err(failed("out of memory".into())) } else { Ok(source) }
+    }
+}
+
+impl Drop for Source<'_> {
+    fn drop(&mut self) {
+        // SAFETY: `raw` was initialised by libwebp, which frees what it allocated for it, once.
+        unsafe { ffi::WebPPictureFree(&mut self.raw) };
+    }
+}
+
+/// libwebp's writer: appends to the vector behind `custom_ptr`.
+unsafe extern "C" fn write(data: *const u8, length: usize, picture: *const ffi::WebPPicture) -> c_int {
+    if length > 0 {
+        // SAFETY: libwebp calls this with `length` readable bytes and the picture whose `custom_ptr` `encode` has pointed
+        // at its vector, which nobody else touches meanwhile.
+        unsafe { (*(*picture).custom_ptr.cast::<Vec<u8>>()).extend_from_slice(std::slice::from_raw_parts(data, length)) };
+    }
+    1
+}
+
+/// libwebp's progress hook: 0 stops it.
+unsafe extern "C" fn go_on(_percent: c_int, picture: *const ffi::WebPPicture) -> c_int {
+    // SAFETY: `user_data` is the `Work` that `Source` borrows for as long as the picture lives.
+    let work = unsafe { &*(*picture).user_data.cast::<Work>() };
+    c_int::from(work.check().is_ok())
+}
+
+/// The file with its metadata chunks, in the extended form that they need.
+fn with_metadata(file: Vec<u8>, size: Size, settings: &Settings) -> Option<Vec<u8>> {
+    let chunks = riff::chunks(&file)?;
+    let extended = chunks.iter().find(|chunk| &chunk.name == b"VP8X");
+    let mut flags = match extended {
+        Some(chunk) => *chunk.data.first()?,
+        None => {
+            // A lossless bitstream says in its header whether it uses alpha.
+            let alpha = chunks.iter().any(|chunk| {
+                &chunk.name == b"VP8L" && chunk.data.get(4).is_some_and(|byte| byte & 0x10 != 0)
+            });
+            if alpha { riff::ALPHA } else { 0 }
+        }
+    };
+    let icc = settings.icc.as_deref().map(|data| Chunk { name: *b"ICCP", data });
+    let exif = settings.exif.as_deref().map(|data| Chunk { name: *b"EXIF", data });
+    flags |= if icc.is_some() { riff::ICC } else { 0 };
+    flags |= if exif.is_some() { riff::EXIF } else { 0 };
+    let header = riff::extended_header(flags, size);
+    let mut all = vec![Chunk { name: *b"VP8X", data: &header }];
+    all.extend(icc);
+    all.extend(chunks.iter().filter(|chunk| &chunk.name != b"VP8X").copied());
+    all.extend(exif);
+    riff::file(&all)
+}
+
+/// Begins an animation; `loops` 0 is for ever.
+pub fn animation(size: Size, loops: u32, settings: &Settings) -> Result<Box<dyn Animation>, Error> {
+    let config = config(settings)?;
+    // SAFETY: the options are plain numbers, for which zeroes are valid, and libwebp fills them.
+    let mut options: ffi::WebPAnimEncoderOptions = unsafe { std::mem::zeroed() };
+    let version = ffi::WebPGetMuxABIVersion();
+    // SAFETY: `options` is a valid place to write them to.
+    if unsafe { ffi::WebPAnimEncoderOptionsInitInternal(&mut options, version) } == 0 {
+        return Err(failed("version mismatch".into()));
+    }
+    options.anim_params.loop_count = loops.min(65_535) as c_int;
+    options.anim_params.bgcolor = 0;
+    // SAFETY: the sizes were checked by the caller against the format's bound, and the options are initialised.
+    let encoder =
+        unsafe { ffi::WebPAnimEncoderNewInternal(size.width as c_int, size.height as c_int, &options, version) };
+    if encoder.is_null() {
+        return Err(failed("out of memory".into()));
+    }
+    Ok(Box::new(Animated { encoder, config, settings: settings.clone(), size, time_ms: 0, frames: 0 }))
+}
+
+/// libwebp's animation encoder, deleted with it.
+struct Animated {
+    encoder: *mut ffi::WebPAnimEncoder,
+    config: ffi::WebPConfig,
+    settings: Settings,
+    size: Size,
+    /// When the next frame is shown.
+    time_ms: c_int,
+    frames: u32,
+}
+
+// SAFETY: the encoder is owned by this value alone and libwebp keeps nothing per thread.
+unsafe impl Send for Animated {}
+
+impl Animated {
+    fn error(&self) -> Error {
+        // SAFETY: the encoder is alive, and the text, if any, lives as long.
+        let text = unsafe {
+            let text = ffi::WebPAnimEncoderGetError(self.encoder);
+            if text.is_null() { String::new() } else { CStr::from_ptr(text).to_string_lossy().into_owned() }
+        };
+        failed(text)
+    }
+}
+
+impl Animation for Animated {
+    fn push(&mut self, frame: &Frame, work: &Work) -> Result<(), Error> {
+        work.check()?;
+        if frame.picture.size != self.size {
+            return Err(failed("frames of different sizes".into()));
+        }
+        // The animation encoder compares frames as ARGB, so that the picture is imported as such.
+        let lossless = Settings { lossless: true, ..self.settings.clone() };
+        let mut source = Source::of(&frame.picture, &lossless, work)?;
+        // SAFETY: all three are alive and initialised; libwebp copies what it needs of the picture.
+        let added =
+            unsafe { ffi::WebPAnimEncoderAdd(self.encoder, &mut source.raw, self.time_ms, &self.config) };
+        if added == 0 {
+            work.check()?;
+            return Err(self.error());
+        }
+        self.time_ms = self.time_ms.saturating_add(frame.delay_ms.min(0xff_ffff) as c_int);
+        self.frames += 1;
+        Ok(())
+    }
+
+    fn finish(self: Box<Self>) -> Result<Vec<u8>, Error> {
+        if self.frames == 0 {
+            return Err(failed("no frames".into()));
+        }
+        let mut data = ffi::WebPData::default();
+        // SAFETY: the encoder is alive; a null picture says when the last frame ends; `data` is filled by libwebp.
+        let assembled = unsafe {
+            ffi::WebPAnimEncoderAdd(self.encoder, ptr::null_mut(), self.time_ms, ptr::null()) != 0
+                && ffi::WebPAnimEncoderAssemble(self.encoder, &mut data) != 0
+        };
+        if !assembled || data.bytes.is_null() {
+            return Err(self.error());
+        }
+        // SAFETY: libwebp gave `size` bytes at `bytes`, which are copied before they are freed, once.
+        let file = unsafe {
+            let file = std::slice::from_raw_parts(data.bytes, data.size).to_vec();
+            ffi::WebPDataClear(&mut data);
+            file
+        };
+        if self.settings.exif.is_none() && self.settings.icc.is_none() {
+            return Ok(file);
+        }
+        with_metadata(file, self.size, &self.settings).ok_or_else(|| failed("its own file could not be read".into()))
+    }
+}
+
+impl Drop for Animated {
+    fn drop(&mut self) {
+        // SAFETY: made by `WebPAnimEncoderNewInternal`, deleted once.
+        unsafe { ffi::WebPAnimEncoderDelete(self.encoder) };
+    }
+}

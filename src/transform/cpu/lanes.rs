@@ -1,0 +1,100 @@
+//! The two inner loops of a resize, compiled twice: for any x86-64 (or other) machine, and for AVX2.
+//!
+//! Always true: both give the same bits, as neither fuses a multiplication with an addition; so equal requests make equal
+//! bytes on every machine.
+#![allow(unsafe_code)]
+
+/// Values that are worked on at once; rows are padded to a multiple of it.
+pub(super) const BLOCK: usize = 32;
+
+/// `out[i] = Σ weights[j] · rows[j][i]`. Rows are at least as long as `out`.
+pub(super) fn weigh_rows(out: &mut [[f32; BLOCK]], rows: &[&[[f32; BLOCK]]], weights: &[f32]) {
+    #[cfg(target_arch = "x86_64")]
+    if std::arch::is_x86_feature_detected!("avx2") {
+        // SAFETY: the one requirement, that the machine has AVX2, was just asked.
+        return unsafe { weigh_rows_avx2(out, rows, weights) };
+    }
+    weigh_rows_body(out, rows, weights);
+}
+
+/// `out[i] = Σ weights[i][j] · row[starts[i] + j]`, four channels at once; `len` (a multiple of 4) weights a result.
+pub(super) fn weigh_pixels(out: &mut [[f32; 4]], row: &[[f32; 4]], starts: &[usize], weights: &[f32], len: usize) {
+    #[cfg(target_arch = "x86_64")]
+    if std::arch::is_x86_feature_detected!("avx2") {
+        // SAFETY: the one requirement, that the machine has AVX2, was just asked.
+        return unsafe { weigh_pixels_avx2(out, row, starts, weights, len) };
+    }
+    weigh_pixels_body(out, row, starts, weights, len);
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2")]
+fn weigh_rows_avx2(out: &mut [[f32; BLOCK]], rows: &[&[[f32; BLOCK]]], weights: &[f32]) {
+    weigh_rows_body(out, rows, weights);
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2")]
+fn weigh_pixels_avx2(out: &mut [[f32; 4]], row: &[[f32; 4]], starts: &[usize], weights: &[f32], len: usize) {
+    weigh_pixels_body(out, row, starts, weights, len);
+}
+
+#[inline(always)]
+fn weigh_rows_body(out: &mut [[f32; BLOCK]], rows: &[&[[f32; BLOCK]]], weights: &[f32]) {
+    for (at, out) in out.iter_mut().enumerate() {
+        let mut sums = [0.0; BLOCK];
+        for (row, weight) in rows.iter().zip(weights) {
+            for (sum, value) in sums.iter_mut().zip(&row[at]) {
+                *sum += weight * value;
+            }
+        }
+        *out = sums;
+    }
+}
+
+#[inline(always)]
+fn weigh_pixels_body(out: &mut [[f32; 4]], row: &[[f32; 4]], starts: &[usize], weights: &[f32], len: usize) {
+    for ((out, start), weights) in out.iter_mut().zip(starts).zip(weights.chunks_exact(len)) {
+        // Four sums that do not wait for each other.
+        let mut sums = [[0.0f32; 4]; 4];
+        let window = &row[*start..*start + len];
+        for (pixels, weights) in window.as_chunks::<4>().0.iter().zip(weights.as_chunks::<4>().0) {
+            for lane in 0..4 {
+                for channel in 0..4 {
+                    sums[lane][channel] += weights[lane] * pixels[lane][channel];
+                }
+            }
+        }
+        for channel in 0..4 {
+            out[channel] = (sums[0][channel] + sums[1][channel]) + (sums[2][channel] + sums[3][channel]);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_builds_give_the_same_bits() {
+        let mut random = fastrand::Rng::with_seed(7);
+        let rows: Vec<Vec<[f32; BLOCK]>> =
+            (0..19).map(|_| (0..5).map(|_| std::array::from_fn(|_| random.f32())).collect()).collect();
+        let rows: Vec<&[[f32; BLOCK]]> = rows.iter().map(Vec::as_slice).collect();
+        let weights: Vec<f32> = (0..19).map(|_| random.f32() - 0.3).collect();
+        let (mut plain, mut fast) = ([[0.0; BLOCK]; 5], [[0.0; BLOCK]; 5]);
+        weigh_rows_body(&mut plain, &rows, &weights);
+        weigh_rows(&mut fast, &rows, &weights);
+        assert_eq!(plain, fast);
+
+        let row: Vec<[f32; 4]> = (0..100).map(|_| std::array::from_fn(|_| random.f32())).collect();
+        let starts = [0, 10, 50, 88];
+        let weights: Vec<f32> = (0..4 * 12).map(|_| random.f32() - 0.3).collect();
+        let (mut plain, mut fast) = ([[0.0; 4]; 4], [[0.0; 4]; 4]);
+        weigh_pixels_body(&mut plain, &row, &starts, &weights, 12);
+        weigh_pixels(&mut fast, &row, &starts, &weights, 12);
+        assert_eq!(plain, fast);
+        let by_hand: f32 = (0..12).map(|at| weights[12 + at] * row[10 + at][2]).sum();
+        assert!((plain[1][2] - by_hand).abs() < 1e-5);
+    }
+}

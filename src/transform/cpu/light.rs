@@ -1,0 +1,71 @@
+//! From samples to linear light and back, by tables: the sRGB transfer curve of IEC 61966-2-1.
+
+use std::sync::OnceLock;
+
+/// Linear light, 0.0..=1.0, of each 8-bit value.
+pub(super) fn linear8() -> &'static [f32; 256] {
+    static TABLE: OnceLock<[f32; 256]> = OnceLock::new();
+    TABLE.get_or_init(|| std::array::from_fn(|value| to_linear(value as f64 / 255.0) as f32))
+}
+
+/// Linear light, 0.0..=1.0, of each 16-bit value; 65 536 entries.
+pub(super) fn linear16() -> &'static [f32] {
+    static TABLE: OnceLock<Vec<f32>> = OnceLock::new();
+    TABLE.get_or_init(|| (0..=65_535).map(|value| to_linear(f64::from(value) / 65_535.0) as f32).collect())
+}
+
+/// The 8-bit value of each of 65 536 steps of linear light: fine enough that no 8-bit value changes there and back.
+fn srgb8() -> &'static [u8; 65_536] {
+    static TABLE: OnceLock<Box<[u8; 65_536]>> = OnceLock::new();
+    TABLE.get_or_init(|| {
+        let mut table = Box::new([0; 65_536]);
+        for (step, value) in table.iter_mut().enumerate() {
+            *value = (from_linear(step as f64 / 65_535.0) * 255.0).round() as u8;
+        }
+        table
+    })
+}
+
+/// The way back to 8-bit values.
+#[derive(Clone, Copy)]
+pub(super) struct ToSrgb(&'static [u8; 65_536]);
+
+impl ToSrgb {
+    pub fn new() -> Self {
+        Self(srgb8())
+    }
+
+    /// The 8-bit value of linear light; what is outside of 0.0..=1.0 (a filter's overshoot, NaN) is brought in.
+    #[inline(always)]
+    pub fn of(self, light: f32) -> u8 {
+        self.0[usize::from((light * 65_535.0 + 0.5) as u16)]
+    }
+}
+
+fn to_linear(value: f64) -> f64 {
+    if value <= 0.040_45 { value / 12.92 } else { ((value + 0.055) / 1.055).powf(2.4) }
+}
+
+fn from_linear(light: f64) -> f64 {
+    if light <= 0.003_130_8 { light * 12.92 } else { 1.055 * light.powf(1.0 / 2.4) - 0.055 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_value_survives_there_and_back() {
+        let back = ToSrgb::new();
+        for value in 0..=255u8 {
+            assert_eq!(back.of(linear8()[usize::from(value)]), value);
+            assert_eq!(back.of(linear16()[usize::from(value) * 257]), value);
+        }
+        assert_eq!((back.of(-0.2), back.of(1.3), back.of(f32::NAN)), (0, 255, 0));
+    }
+
+    #[test]
+    fn half_the_light_is_188() {
+        assert_eq!(ToSrgb::new().of(0.5), 188);
+    }
+}
