@@ -1,4 +1,4 @@
-//! What sources tell the metrics. The only label beside outcome and reason is the category, of which the config has few.
+//! What sources tell the metrics. The only label beside the outcome is the category, of which the config has few.
 
 use std::time::Duration;
 
@@ -8,23 +8,11 @@ use super::breaker::State;
 use super::{Error, Fault};
 use crate::telemetry::names;
 
-/// A request to a source, all its tries together, came to its end.
-pub fn fetched<T>(category: &str, result: &Result<T, Fault>, time: Duration) {
+/// A request to a source, all its tries together, was answered or not.
+pub fn opened<T>(category: &str, result: &Result<T, Fault>, time: Duration) {
     let category = category.to_owned();
-    match outcome(result) {
-        Outcome::Rejected(reason) => {
-            counter!(names::SOURCE_REJECTED, "category" => category, "reason" => reason).increment(1);
-        }
-        Outcome::Asked(outcome) => {
-            counter!(names::SOURCE_FETCHES, "category" => category.clone(), "outcome" => outcome).increment(1);
-            histogram!(names::SOURCE_FETCH_SECONDS, "category" => category).record(time.as_secs_f64());
-        }
-    }
-}
-
-/// So many bytes of an original arrived.
-pub fn read(category: &str, bytes: usize) {
-    counter!(names::SOURCE_BYTES, "category" => category.to_owned()).increment(bytes as u64);
+    counter!(names::SOURCE_REQUESTS, "category" => category.clone(), "outcome" => outcome(result)).increment(1);
+    histogram!(names::SOURCE_OPEN_SECONDS, "category" => category).record(time.as_secs_f64());
 }
 
 /// A try follows one that failed.
@@ -46,25 +34,18 @@ pub fn breaker(category: &str, state: State) {
 }
 
 /// The label of how a request ended.
-enum Outcome {
-    /// The source was asked.
-    Asked(&'static str),
-    /// It was not.
-    Rejected(&'static str),
-}
-
-fn outcome<T>(result: &Result<T, Fault>) -> Outcome {
+fn outcome<T>(result: &Result<T, Fault>) -> &'static str {
     match result {
-        Ok(_) => Outcome::Asked("ok"),
+        Ok(_) => "ok",
         Err(Fault::Answer(error) | Fault::Source(error) | Fault::Own(error)) => match error {
-            Error::NotFound => Outcome::Asked("not-found"),
-            Error::TooLarge { .. } => Outcome::Asked("too-large"),
-            Error::Timeout => Outcome::Asked("timeout"),
-            Error::Unavailable(_) => Outcome::Asked("unavailable"),
-            Error::Forbidden(_) => Outcome::Rejected("address"),
-            Error::Loop => Outcome::Rejected("loop"),
-            Error::BreakerOpen { .. } => Outcome::Rejected("breaker"),
-            Error::Busy => Outcome::Rejected("bulkhead"),
+            Error::NotFound => "not-found",
+            Error::TooLarge { .. } => "too-large",
+            Error::Timeout => "timeout",
+            Error::Unavailable(_) => "unavailable",
+            Error::Forbidden(_) => "forbidden",
+            Error::Loop => "loop",
+            Error::BreakerOpen { .. } => "breaker-open",
+            Error::Busy => "busy",
         },
     }
 }

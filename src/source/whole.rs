@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use futures_util::{StreamExt, TryStreamExt};
 use tokio::time::Instant;
 
 use super::breaker::{Breaker, State};
@@ -120,18 +119,15 @@ impl Source {
         {
             opened = Err(Fault::Answer(Error::TooLarge { bytes_max: self.bytes_max }));
         }
-        meters::fetched(&self.category, &opened, since.elapsed());
-        let Original { meta, body } = opened.map_err(Fault::into_error)?;
-        let category = Arc::clone(&self.category);
-        let body = body.inspect_ok(move |part| meters::read(&category, part.len())).boxed();
-        Ok(Original { meta, body })
+        meters::opened(&self.category, &opened, since.elapsed());
+        opened.map_err(Fault::into_error)
     }
 
     /// What is known of an original, with retries, without its body.
     pub async fn stat(&self, id: &str, context: &Context, deadline: Deadline) -> Result<OriginalMeta, Error> {
         let since = Instant::now();
         let known = self.whole.stat(id, context, deadline).await;
-        meters::fetched(&self.category, &known, since.elapsed());
+        meters::opened(&self.category, &known, since.elapsed());
         known.map_err(Fault::into_error)
     }
 

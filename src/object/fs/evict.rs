@@ -192,7 +192,7 @@ fn pass(shared: &Shared) -> bool {
         if fs::remove_file(&victim.path).is_ok() {
             left = left.saturating_sub(victim.bytes);
             bound.add(-(victim.bytes as i64));
-            counter!(names::STORE_EVICTIONS).increment(1);
+            counter!(names::STORE_EVICTED).increment(1);
             if let Some(folder) = victim.path.parent() {
                 paths::prune(&shared.root, folder);
             }
