@@ -102,7 +102,7 @@ def arguments():
     """The command line; `run` explains it."""
     parser = argparse.ArgumentParser(prog="benches/peers/run")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--peers", default=",".join(servers.PEERS))
+    parser.add_argument("--peers", default=",".join(servers.DEFAULT))
     parser.add_argument("--photos", default="")
     parser.add_argument("--bin", default="")
     parser.add_argument("--threads", type=int, default=os.cpu_count(), help="threads that render while memory is measured")

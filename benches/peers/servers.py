@@ -162,10 +162,43 @@ class OximgQuick(Oximg):
     profile = {"PRESET": "fast", "OXIMG_DCT_MARGIN": "1.7"}
 
 
+class Thumbor(Peer):
+    """thumbor (Pillow) from a folder, without its storages."""
+
+    title = "thumbor"
+
+    def start(self, threads):
+        port = measure.free_port()
+        config = self.scratch / "thumbor.conf"
+        config.write_text(
+            "LOADER = 'thumbor.loaders.file_loader'\n"
+            f"FILE_LOADER_ROOT_PATH = {str(self.photos)!r}\n"
+            "STORAGE = 'thumbor.storages.no_storage'\n"
+            "RESULT_STORAGE = None\n"
+            "ALLOW_UNSAFE_URL = True\n"
+            f"ENGINE_THREADPOOL_SIZE = {threads}\n"
+        )
+        command = [os.environ["PEER_THUMBOR"], "-i", "127.0.0.1", "-p", port, "-c", config, "-l", "error"]
+        server = measure.Server("thumbor", command, port, self.scratch / "thumbor.log")
+        return server.wait_ready(f"/unsafe/64x0/{any_photo(self.photos)}")
+
+    def url(self, task, photo, width):
+        quality = f":quality({task.quality})" if task.quality else ""
+        height = task.height(width) if task.aspect else 0
+        return f"/unsafe/{width}x{height}/filters:format({task.format}){quality}/{photo}"
+
+    def version(self):
+        python = pathlib.Path(os.environ["PEER_THUMBOR"]).with_name("python")
+        script = "import PIL, thumbor; print(f'thumbor {thumbor.__version__} (Pillow {PIL.__version__})')"
+        return measure.version_of(python, "-c", script)
+
+
 def any_photo(photos):
     """The smallest JPEG of the folder, to see whether a server works."""
     return min(pathlib.Path(photos).glob("p2_*.jpg"), key=lambda path: path.stat().st_size).name
 
 
 #: Columns by the name that --peers takes, in the table's order.
-PEERS = {"fovea": [Fovea], "sharp": [Sharp, SharpQuick], "oximg": [Oximg, OximgQuick]}
+PEERS = {"fovea": [Fovea], "sharp": [Sharp, SharpQuick], "oximg": [Oximg, OximgQuick], "thumbor": [Thumbor]}
+#: thumbor brings a Python environment of its own; it is measured when it is asked for.
+DEFAULT = ["fovea", "sharp", "oximg"]

@@ -194,18 +194,10 @@ impl Presets {
                 Err(error) => return Err(wrong(path, format!("cannot be read: {error}"))),
             },
         };
-        #[derive(Deserialize)]
-        #[serde(deny_unknown_fields)]
-        struct File {
-            presets: BTreeMap<String, String>,
-        }
-        match toml::from_str::<File>(&text) {
-            Ok(File { presets: mut all }) => {
-                all.extend(self.inline.clone());
-                Ok(all)
-            }
-            Err(error) => Err(wrong(place, format!("must hold a table [presets] of name = \"options\": {error}"))),
-        }
+        let read: Result<BTreeMap<String, String>, _> = toml::from_str(&text);
+        let mut all = read.map_err(|error| wrong(place, format!("must hold lines of name = \"options\": {error}")))?;
+        all.extend(self.inline.clone());
+        Ok(all)
     }
 }
 

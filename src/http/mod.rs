@@ -1,1 +1,30 @@
-//! http
+//! The listeners: HTTP/1.1 and h2, image requests, the API, headers, problems, limits, the access log.
+//!
+//! Enters: connections. Leaves: responses, made of what `serve` answers. Nothing here knows how a picture is made.
+//!
+//! Always true: only `problem.rs` maps an error to a status, and its match has no wildcard.
+
+pub mod api;
+mod client;
+mod conditional;
+mod headers;
+mod image;
+mod limit;
+pub mod log;
+mod meters;
+mod page;
+pub mod problem;
+pub mod server;
+pub mod settings;
+pub mod tls;
+mod watch;
+
+pub use api::{Api, Routes};
+pub use image::Images;
+pub use log::Log;
+pub use problem::Problem;
+pub use server::{Handler, Peer, Reply, Running, Server};
+pub use settings::{
+    AccessForm, AccessLog, AccessTarget, AddressHeader, Demo, Listener, ListenerLimits, Rate, Sample, Settings,
+};
+pub use tls::Certificates;

@@ -68,7 +68,7 @@ pub struct Health {
 #[derive(Clone, Debug)]
 pub struct Source {
     whole: Arc<Retry>,
-    breaker: Breaker,
+    pub(super) breaker: Breaker,
     bulkhead: Bulkhead,
     category: Arc<str>,
     bytes_max: u64,
@@ -119,7 +119,7 @@ impl Source {
         {
             opened = Err(Fault::Answer(Error::TooLarge { bytes_max: self.bytes_max }));
         }
-        meters::request(&self.category, meters::outcome(&opened), since.elapsed());
+        meters::opened(&self.category, &opened, since.elapsed());
         opened.map_err(Fault::into_error)
     }
 
@@ -127,26 +127,26 @@ impl Source {
     pub async fn stat(&self, id: &str, context: &Context, deadline: Deadline) -> Result<OriginalMeta, Error> {
         let since = Instant::now();
         let known = self.whole.stat(id, context, deadline).await;
-        meters::request(&self.category, meters::outcome(&known), since.elapsed());
+        meters::opened(&self.category, &known, since.elapsed());
         known.map_err(Fault::into_error)
     }
 
     /// Opens an original, has its bytes admitted, and reads them; a body that breaks off is fetched again, once the source
     /// answers. `admit` is told what is known before the body is read (charge [`Source::bytes_max`] where the size is not
     /// known) and gives what holds the charge, which comes back with the bytes; it is asked anew for each try.
-    pub async fn fetch<P, E: From<Error>>(
+    pub async fn fetch<P, E: From<Error>, F: Future<Output = Result<P, E>>>(
         &self,
         id: &str,
         context: &Context,
         deadline: Deadline,
-        admit: impl AsyncFn(&OriginalMeta) -> Result<P, E>,
+        admit: impl Fn(OriginalMeta) -> F,
     ) -> Result<(OriginalMeta, Bytes, P), E> {
         let end = Instant::now() + deadline.left();
         let mut tried = 0;
         loop {
             let original = self.open(id, context, deadline).await?;
             let meta = original.meta.clone();
-            let charge = admit(&meta).await?;
+            let charge = admit(meta.clone()).await?;
             tried += 1;
             let error = match original.bytes(self.bytes_max).await {
                 Ok(bytes) => return Ok((meta, bytes, charge)),

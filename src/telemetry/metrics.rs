@@ -5,7 +5,7 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use ::metrics::{Unit, describe_counter, describe_gauge, describe_histogram, gauge};
-use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 
 use super::Error;
 
@@ -46,61 +46,50 @@ declare! {
     Gauge BUILD_INFO = "fovea_build_info": "1, with the running version in its label";
     Gauge PROCESS_RESIDENT_BYTES = "fovea_process_resident_bytes": "Memory of the process that is resident";
     Gauge PROCESS_CPU_SECONDS = "fovea_process_cpu_seconds": "CPU time of the process since its start, user and system";
-    Gauge READY = "fovea_ready": "Whether the process answers ready (1) or not (0)";
-    Counter CONFIG_RELOADS = "fovea_config_reloads_total": "Reloads of the configuration, by outcome";
 
-    Counter HTTP_REQUESTS = "fovea_http_requests_total": "Requests answered, by listener, method, status class and where the answer came from";
-    Histogram HTTP_REQUEST_SECONDS = "fovea_http_request_seconds": "From a request's head to the last byte of its answer, by where the answer came from";
+    Counter HTTP_REQUESTS = "fovea_http_requests_total": "Image requests answered, by method, status class and where the answer came from";
+    Histogram HTTP_REQUEST_SECONDS = "fovea_http_request_seconds": "From a request's head to its answer's, by where the answer came from";
     Counter HTTP_RESPONSE_BYTES = "fovea_http_response_bytes_total": "Bytes of answers' bodies";
-    Gauge HTTP_REQUESTS_IN_FLIGHT = "fovea_http_requests_in_flight": "Requests being answered";
     Gauge HTTP_CONNECTIONS = "fovea_http_connections": "Connections that are open, by listener";
-    Counter HTTP_CONNECTIONS_CUT = "fovea_http_connections_cut_total": "Connections cut off, by reason";
+    Counter HTTP_CONNECTIONS_ACCEPTED = "fovea_http_connections_total": "Connections that were accepted, by listener";
+    Counter HTTP_CONNECTIONS_REFUSED = "fovea_http_connections_refused_total": "Connections refused as above the bound, by listener";
+    Counter HTTP_CONNECTIONS_CUT = "fovea_http_connections_cut_total": "Connections cut off, by listener and reason (head, idle, stall, drain)";
     Counter HTTP_PROBLEMS = "fovea_http_problems_total": "Answers that were problems, by code";
     Counter HTTP_RATE_LIMITED = "fovea_http_rate_limited_total": "Misses refused because their address asked for too many";
+    Gauge HTTP_RATE_ADDRESSES = "fovea_http_rate_addresses": "Addresses that the rate limit remembers";
+    Counter HTTP_ACCESS_LINES_DROPPED = "fovea_http_access_lines_dropped_total": "Access lines dropped because the writer could not keep up";
 
-    Counter SOURCE_FETCHES = "fovea_source_fetches_total": "Fetches of originals, by category and outcome";
-    Histogram SOURCE_FETCH_SECONDS = "fovea_source_fetch_seconds": "Time of one fetch of an original, by category";
-    Counter SOURCE_BYTES = "fovea_source_bytes_total": "Bytes of originals that were read, by category";
+    Counter SOURCE_REQUESTS = "fovea_source_requests_total": "Tries to open an original, by category and outcome";
+    Histogram SOURCE_OPEN_SECONDS = "fovea_source_open_seconds": "Time until an original was opened or not, by category";
     Counter SOURCE_RETRIES = "fovea_source_retries_total": "Tries after a failed one, by category";
     Gauge SOURCE_IN_FLIGHT = "fovea_source_in_flight": "Fetches under way, by category";
     Gauge SOURCE_BREAKER_STATE = "fovea_source_breaker_state": "A category's circuit breaker: 0 closed, 1 half open, 2 open";
-    Counter SOURCE_BREAKER_OPENED = "fovea_source_breaker_opened_total": "How often a category's breaker opened";
-    Counter SOURCE_REJECTED = "fovea_source_rejected_total": "Fetches refused without a try, by category and reason (breaker, bulkhead, address, loop)";
+    Counter SOURCE_BREAKER_OPENED = "fovea_source_breaker_opened_total": "How often a category's circuit breaker opened";
 
-    Counter CACHE_LOOKUPS = "fovea_cache_lookups_total": "Lookups, by tier (memory, negative, alias) and outcome (hit, miss)";
-    Gauge CACHE_BYTES = "fovea_cache_bytes": "Bytes held, by tier";
-    Gauge CACHE_ENTRIES = "fovea_cache_entries": "Entries held, by tier";
-    Counter CACHE_EVICTIONS = "fovea_cache_evictions_total": "Entries dropped, by tier and cause";
-    Counter CACHE_PURGES = "fovea_cache_purges_total": "Purges, by what was purged";
+    Gauge CACHE_MEMORY_BYTES = "fovea_cache_memory_bytes": "Bytes in the memory cache";
+    Gauge CACHE_MEMORY_ENTRIES = "fovea_cache_memory_entries": "Entries in the memory cache";
 
-    Counter STORE_READS = "fovea_store_reads_total": "Reads of the derivative store, by outcome (hit, miss, stale, error)";
-    Counter STORE_WRITES = "fovea_store_writes_total": "Writes to the derivative store, by outcome (written, existed, dropped, error)";
-    Histogram STORE_SECONDS = "fovea_store_seconds": "Time of one operation of the derivative store, by operation";
-    Gauge STORE_QUEUE = "fovea_store_queue": "Variants waiting to be written";
-    Gauge STORE_BYTES = "fovea_store_bytes": "Bytes in a folder of derivatives, as far as counted";
-    Counter STORE_EVICTIONS = "fovea_store_evictions_total": "Derivatives removed from a folder to keep its bound";
+    Counter STORE_READS = "fovea_store_reads_total": "Reads of the derivative store, by outcome";
+    Counter STORE_WRITES = "fovea_store_writes_total": "Writes to the derivative store, by outcome";
+    Gauge STORE_QUEUE_WRITES = "fovea_store_queue_writes": "Variants waiting to be written to the derivative store";
+    Gauge STORE_QUEUE_BYTES = "fovea_store_queue_bytes": "Bytes waiting to be written to the derivative store";
+    Gauge STORE_BYTES = "fovea_store_bytes": "Bytes in a bounded folder of derivatives, as far as counted";
+    Counter STORE_EVICTED = "fovea_store_evicted_total": "Derivatives removed from a folder to keep its bound";
 
-    Counter FLIGHT_STARTED = "fovea_flight_started_total": "Flights begun, by kind (variant, source)";
-    Counter FLIGHT_JOINED = "fovea_flight_joined_total": "Requests that joined a flight under way, by kind";
-    Counter FLIGHT_CANCELLED = "fovea_flight_cancelled_total": "Flights ended because nobody waited any more, by kind";
-    Gauge FLIGHT_ACTIVE = "fovea_flight_active": "Flights under way, by kind";
+    Gauge FLIGHTS_UNDER_WAY = "fovea_flights_under_way": "Variants being made, whoever waits for them";
 
-    Counter RENDER_JOBS = "fovea_render_jobs_total": "Renders, by output format and outcome";
-    Histogram RENDER_SECONDS = "fovea_render_seconds": "Time of a render's stages, by stage (decode, transform, encode)";
-    Histogram RENDER_QUEUE_SECONDS = "fovea_render_queue_seconds": "Time a render waited for memory and a thread";
-    Gauge RENDER_WORK_BYTES = "fovea_render_work_bytes": "Bytes of work that are charged";
-    Gauge RENDER_WORK_BYTES_MAX = "fovea_render_work_bytes_max": "Bytes of work that may be charged";
-    Gauge RENDER_WAITING = "fovea_render_waiting": "Renders waiting for memory or a thread";
-    Counter RENDER_REFUSED = "fovea_render_refused_total": "Renders refused, by reason (too_large, overloaded, deadline, cancelled)";
-    Histogram RENDER_OUTPUT_BYTES = "fovea_render_output_bytes": "Bytes of made variants, by output format";
+    Counter RENDER_VARIANTS = "fovea_render_variants_total": "Variants made, by output format";
+    Histogram RENDER_STAGE_SECONDS = "fovea_render_stage_seconds": "Time of a render's stages (decode, transform, encode), by stage";
+    Gauge RENDER_BUDGET_USED_BYTES = "fovea_render_budget_used_bytes": "Bytes of work that are charged";
+    Gauge RENDER_BUDGET_PEAK_BYTES = "fovea_render_budget_peak_bytes": "Most bytes of work that were charged at once";
+    Gauge RENDER_BUDGET_WAITING = "fovea_render_budget_waiting": "Requests waiting for memory";
+    Gauge RENDER_THREADS_BUSY = "fovea_render_threads_busy": "Render threads at work";
+    Gauge RENDER_QUEUE_JOBS = "fovea_render_queue_jobs": "Jobs waiting for a render thread";
 }
 
 /// Bounds of time, in seconds: from a memory hit to a miss's deadline.
 const SECONDS: [f64; 15] =
     [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0];
-
-/// Bounds of size, in bytes: 1 KiB to 16 MiB by factors of four.
-const BYTES: [f64; 8] = [1024.0, 4096.0, 16_384.0, 65_536.0, 262_144.0, 1_048_576.0, 4_194_304.0, 16_777_216.0];
 
 /// How often distributions are folded together, so that memory stays bounded while nobody scrapes.
 const UPKEEP: Duration = Duration::from_secs(5);
@@ -119,12 +108,8 @@ pub fn install() -> Result<Metrics, Error> {
 }
 
 fn build() -> Result<Metrics, Error> {
-    let bounds = |builder: PrometheusBuilder, suffix: &str, bounds: &[f64]| {
-        let matcher = Matcher::Suffix(suffix.to_owned());
-        builder.set_buckets_for_metric(matcher, bounds).expect("the bounds are not empty")
-    };
-    let builder = bounds(PrometheusBuilder::new(), "_seconds", &SECONDS);
-    let handle = bounds(builder, "_bytes", &BYTES).install_recorder().map_err(|_| Error::Recorder)?;
+    let builder = PrometheusBuilder::new().set_buckets(&SECONDS).expect("the bounds are not empty");
+    let handle = builder.install_recorder().map_err(|_| Error::Recorder)?;
     for metric in ALL {
         let unit = if metric.name.contains("_seconds") {
             Unit::Seconds
@@ -189,7 +174,7 @@ mod tests {
             assert!(metric.name.bytes().all(|b| b.is_ascii_lowercase() || b == b'_'), "{}", metric.name);
             assert_eq!(metric.name.ends_with("_total"), metric.kind == Kind::Counter, "{}", metric.name);
             if metric.kind == Kind::Histogram {
-                assert!(metric.name.ends_with("_seconds") || metric.name.ends_with("_bytes"), "{}", metric.name);
+                assert!(metric.name.ends_with("_seconds"), "{}", metric.name);
             }
             assert!(!metric.help.is_empty() && !metric.help.ends_with('.'), "{}", metric.name);
             assert!(seen.insert(metric.name), "{} is declared twice", metric.name);
@@ -201,16 +186,14 @@ mod tests {
         let metrics = install().unwrap();
         assert!(install().is_ok(), "a second part of the process gets the same recorder");
         counter!(names::HTTP_PROBLEMS, "code" => "teapot").increment(3);
-        histogram!(names::STORE_SECONDS, "operation" => "test").record(0.002);
-        histogram!(names::RENDER_OUTPUT_BYTES, "format" => "test").record(5000.0);
+        histogram!(names::SOURCE_OPEN_SECONDS, "category" => "test").record(0.002);
         let text = metrics.render();
         for line in [
             "# HELP fovea_http_problems_total Answers that were problems, by code",
             "# TYPE fovea_http_problems_total counter",
             "fovea_http_problems_total{code=\"teapot\"} 3",
-            "fovea_store_seconds_bucket{operation=\"test\",le=\"0.0025\"} 1",
-            "fovea_store_seconds_bucket{operation=\"test\",le=\"0.001\"} 0",
-            "fovea_render_output_bytes_bucket{format=\"test\",le=\"16384\"} 1",
+            "fovea_source_open_seconds_bucket{category=\"test\",le=\"0.0025\"} 1",
+            "fovea_source_open_seconds_bucket{category=\"test\",le=\"0.001\"} 0",
             concat!("fovea_build_info{version=\"", env!("CARGO_PKG_VERSION"), "\"} 1"),
         ] {
             assert!(text.lines().any(|found| found == line), "no line {line:?} in\n{text}");

@@ -81,3 +81,61 @@ impl SpanExporter for OnRuntime {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net::TcpListener;
+
+    use tracing_subscriber::layer::SubscriberExt;
+
+    use super::super::{TraceContext, adopt, outgoing};
+    use super::*;
+
+    /// Takes one request and gives back its head and body.
+    fn collector() -> (String, std::thread::JoinHandle<(String, Vec<u8>)>) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let endpoint = format!("http://{}", listener.local_addr().unwrap());
+        let thread = std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let (mut got, mut part) = (Vec::new(), [0; 4096]);
+            loop {
+                let read = stream.read(&mut part).unwrap();
+                got.extend_from_slice(&part[..read]);
+                let Some(split) = got.windows(4).position(|four| four == b"\r\n\r\n") else { continue };
+                let head = String::from_utf8_lossy(&got[..split]).to_lowercase();
+                let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
+                if got.len() - split - 4 >= length.map_or(0, |length| length.parse().unwrap()) {
+                    stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").unwrap();
+                    return (head, got.split_off(split + 4));
+                }
+            }
+        });
+        (endpoint, thread)
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+    async fn a_sampled_callers_trace_is_exported_and_passed_on() {
+        let (endpoint, thread) = collector();
+        let (provider, tracer) = provider(&Otlp { endpoint, ratio: 0.0 }).unwrap();
+        let subscriber = tracing_subscriber::registry().with(tracing_opentelemetry::layer().with_tracer(tracer));
+        let caller: TraceContext = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".parse().unwrap();
+        let passed = tracing::subscriber::with_default(subscriber, || {
+            let ignored = tracing::info_span!("not sampled: it begins here, and the ratio is 0");
+            drop(ignored.entered());
+            let span = tracing::info_span!("a span of the test");
+            adopt(&span, caller, None);
+            let _entered = span.enter();
+            outgoing(&span, Some(caller)).unwrap()
+        });
+        assert_eq!((passed.trace_id, passed.sampled), (caller.trace_id, true));
+        assert_ne!(passed.span_id, caller.span_id);
+        tokio::task::spawn_blocking(move || provider.shutdown()).await.unwrap().unwrap();
+        let (head, body) = thread.join().unwrap();
+        assert!(head.starts_with("post /v1/traces http/1.1\r\n"), "{head}");
+        assert!(head.contains("content-type: application/x-protobuf"), "{head}");
+        let holds = |bytes: &[u8]| body.windows(bytes.len()).any(|window| window == bytes);
+        assert!(holds(b"a span of the test") && holds(&caller.trace_id) && holds(&passed.span_id) && holds(b"fovea"));
+        assert!(!holds(b"not sampled"));
+    }
+}

@@ -1,0 +1,426 @@
+//! The image handler: from a request's head to a response, and the line in the access log.
+//!
+//! Always true: an answer in memory is sent without a task, a queue or a lock held for I/O in between.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http::header::{
+    ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_METHOD,
+    ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, LOCATION, REFERER, USER_AGENT,
+};
+use http::request::Parts;
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version};
+use http_body::Body as _;
+use http_body_util::Full;
+use hyper::body::Incoming;
+use tokio::runtime::Handle;
+use tokio_util::task::AbortOnDropHandle;
+use tracing::{Instrument as _, Level};
+
+use super::client::{self, request_id};
+use super::conditional::{Part, part};
+use super::headers::{self, Looked, phase_name};
+use super::limit::Limit;
+use super::log::{Line, Log};
+use super::meters::Meters;
+use super::page::Page;
+use super::problem::{Problem, Refusal};
+use super::server::{Handler, Peer, Reply};
+use super::settings::Settings;
+use crate::base::{Deadline, Stage, Stages};
+use crate::plan;
+use crate::serve::{Answer, Error, Origin, Phase, Policy};
+use crate::telemetry::{TraceContext, adopt, outgoing};
+
+/// The methods that are answered.
+const METHODS: &str = "GET, HEAD, OPTIONS";
+/// What a script of another site may send.
+const PREFLIGHT_HEADERS: &str = "Range, If-Range, If-Match, If-None-Match, If-Modified-Since, If-Unmodified-Since, \
+    X-Request-Id, Traceparent, Tracestate, Sec-CH-Width, Sec-CH-DPR, Width, DPR, Save-Data";
+/// What a request may take beyond its own deadline before it is given up: `serve` should have answered by then.
+const GRACE: Duration = Duration::from_millis(500);
+/// Room for every header of a usual answer.
+const HEADERS: usize = 24;
+
+type Body = Full<Bytes>;
+
+/// Answers the requests of the image listener.
+pub struct Images {
+    origin: Arc<Origin>,
+    settings: Settings,
+    page: Option<Page>,
+    limit: Option<Limit>,
+    log: Log,
+    meters: Meters,
+    runtime: Handle,
+}
+
+impl Images {
+    /// A handler over the origin. Must be called within the runtime on which misses are made; the listener may have threads of
+    /// its own.
+    pub fn new(origin: Arc<Origin>, settings: Settings, log: Log) -> Self {
+        let limit = settings.rate.as_ref().map(Limit::new);
+        let page = settings.demo.as_ref().map(Page::new);
+        Self { origin, settings, page, limit, log, meters: Meters::new(), runtime: Handle::current() }
+    }
+
+    fn get(self: &Arc<Self>, exchange: Exchange) -> Reply<Body> {
+        let path = exchange.path();
+        if let Some(response) = self.fixed(&exchange, path) {
+            return Reply::now(self.close(&exchange, response, NOWHERE));
+        }
+        let request = match self.origin.read(path) {
+            Ok(request) => request,
+            Err(error) => {
+                let problem = Problem::from(&error);
+                let policy = category_of(path).and_then(|category| self.origin.policy(category));
+                let looked = policy.as_ref().map(|policy| Looked::at_path(path, policy)).unwrap_or_default();
+                let mut headers = HeaderMap::with_capacity(HEADERS);
+                if let Some(policy) = &policy {
+                    headers::of_category(&mut headers, policy, looked, &exchange.head.headers);
+                }
+                return Reply::now(self.problem(&exchange, &problem, headers, &error));
+            }
+        };
+        let Some(policy) = self.origin.policy(&request.category) else {
+            let error = Error::NoCategory(request.category.to_string());
+            return Reply::now(self.problem(&exchange, &Problem::from(&error), HeaderMap::new(), &error));
+        };
+        let looked = Looked::at(&request, &policy);
+        if let Some(target) = &request.redirect {
+            let response = self.redirect(&exchange, &request, &policy, looked, target);
+            return Reply::now(response);
+        }
+        let mut client = client::client(&exchange.head.headers, looked, exchange.address);
+        let planned = exchange.started.elapsed();
+        if let Some(mut answer) = self.origin.peek(&request, &client) {
+            answer.stages.add(Stage::Plan, planned);
+            return Reply::now(self.answer(&exchange, &request, &policy, looked, &answer));
+        }
+        if let Err(error) = self.take(exchange.address) {
+            return Reply::now(self.failure(&exchange, &request, &policy, looked, &error));
+        }
+
+        let asked = &exchange.head.headers;
+        let caller = client::trace(asked);
+        // Where nobody traces, a trace is begun here, so that our log and the source's can be laid side by side.
+        let trace = caller.unwrap_or_else(|| TraceContext::root(false));
+        let span = tracing::info_span!(
+            "request",
+            request_id = exchange.id.to_str().unwrap_or_default(),
+            traceparent = %trace,
+            image.category = &*request.category,
+            cache.phase = tracing::field::Empty,
+        );
+        if let Some(caller) = caller {
+            adopt(&span, caller, client::tracestate(asked).as_deref());
+        }
+        client.context = client::context(asked, outgoing(&span, Some(trace)), caller.is_some());
+        let this = self.clone();
+        Reply::Later(Box::pin(async move {
+            let deadline = Deadline::after(this.settings.request_timeout);
+            let (origin, asked) = (this.origin.clone(), request.clone());
+            let work = async move { origin.answer(asked, client, deadline).await }.instrument(span.clone());
+            // Dropping this future (the client left) drops the handle, and that cancels the work.
+            let task = AbortOnDropHandle::new(this.runtime.spawn(work));
+            let result = match tokio::time::timeout(this.settings.request_timeout + GRACE, task).await {
+                Ok(Ok(result)) => result,
+                Ok(Err(ended)) => Err(Error::Internal(ended.to_string().into())),
+                Err(_) => Err(Error::Render(crate::render::Refused::Deadline)),
+            };
+            // Looked up again: it may have been reloaded meanwhile, and nothing borrowed may wait.
+            let Some(policy) = this.origin.policy(&request.category) else {
+                let error = Error::NoCategory(request.category.to_string());
+                return this.problem(&exchange, &Problem::from(&error), HeaderMap::new(), &error);
+            };
+            match result {
+                Ok(mut answer) => {
+                    answer.stages.add(Stage::Plan, planned);
+                    span.record("cache.phase", phase_name(answer.phase));
+                    this.answer(&exchange, &request, &policy, looked, &answer)
+                }
+                Err(error) => span.in_scope(|| this.failure(&exchange, &request, &policy, looked, &error)),
+            }
+        }))
+    }
+
+    /// Pages that are no pictures.
+    fn fixed(&self, exchange: &Exchange, path: &str) -> Option<Response<Body>> {
+        let mut response = match path {
+            "/" => self.page.as_ref()?.response(&exchange.head.headers),
+            "/favicon.ico" => Response::builder().status(StatusCode::NO_CONTENT).body(Body::default()).ok()?,
+            "/robots.txt" => text("text/plain; charset=utf-8", Bytes::from_static(b"User-agent: *\nAllow: /\n")),
+            _ => return None,
+        };
+        let age = HeaderValue::from_static("public, max-age=3600");
+        response.headers_mut().entry(CACHE_CONTROL).or_insert(age);
+        response.headers_mut().insert(headers::REQUEST_ID, exchange.id.clone());
+        Some(response)
+    }
+
+    /// Takes one miss from the client's allowance.
+    fn take(&self, address: IpAddr) -> Result<(), Error> {
+        let Some(limit) = &self.limit else { return Ok(()) };
+        let taken = limit.take(address);
+        self.meters.rate_addresses.set(limit.addresses() as f64);
+        taken.map_err(|retry_after| {
+            self.meters.rate_limited.increment(1);
+            Error::RateLimited { retry_after }
+        })
+    }
+
+    /// The answer, or as much of it as the request's conditions and range leave.
+    fn answer(
+        &self,
+        exchange: &Exchange,
+        request: &plan::Request,
+        policy: &Policy,
+        looked: Looked,
+        answer: &Answer,
+    ) -> Response<Body> {
+        let entry = &*answer.entry;
+        let length = entry.bytes.len() as u64;
+        let asked = &exchange.head.headers;
+        let mut map = HeaderMap::with_capacity(HEADERS);
+        headers::of_category(&mut map, policy, looked, asked);
+        let part = part(asked, exchange.head.method == Method::GET, &entry.etag, entry.modified, length);
+        let (status, body) = match part {
+            Part::Whole => (StatusCode::OK, entry.bytes.clone()),
+            Part::Bytes(range) => {
+                let last = range.end - 1;
+                let value = HeaderValue::try_from(format!("bytes {}-{last}/{length}", range.start));
+                map.insert(CONTENT_RANGE, value.expect("numbers are a legal header value"));
+                (StatusCode::PARTIAL_CONTENT, entry.bytes.slice(range.start as usize..range.end as usize))
+            }
+            Part::NotModified => (StatusCode::NOT_MODIFIED, Bytes::new()),
+            Part::Failed => {
+                return self.problem(exchange, &Refusal::Precondition.into(), map, &"a precondition did not hold");
+            }
+            Part::Unsatisfiable => {
+                let value = HeaderValue::try_from(format!("bytes */{length}"));
+                map.insert(CONTENT_RANGE, value.expect("numbers are a legal header value"));
+                return self.problem(exchange, &Refusal::Range.into(), map, &"a range holds nothing");
+            }
+        };
+        headers::common(&mut map, &exchange.id);
+        headers::of_answer(&mut map, request, policy, entry, answer.phase);
+        if status != StatusCode::NOT_MODIFIED {
+            headers::of_content(&mut map, request, entry);
+        }
+        let timing = headers::server_timing(answer.phase, &answer.stages, exchange.started.elapsed());
+        map.insert(headers::SERVER_TIMING, timing);
+        let mut response = Response::new(Full::new(body));
+        *response.status_mut() = status;
+        *response.headers_mut() = map;
+        let stages = (answer.phase != Phase::Memory).then_some(&answer.stages);
+        self.close(exchange, response, (phase_name(answer.phase), stages))
+    }
+
+    /// Why there is no answer to a URL that was understood.
+    fn failure(
+        &self,
+        exchange: &Exchange,
+        request: &plan::Request,
+        policy: &Policy,
+        looked: Looked,
+        error: &Error,
+    ) -> Response<Body> {
+        let mut map = HeaderMap::with_capacity(HEADERS);
+        headers::of_category(&mut map, policy, looked, &exchange.head.headers);
+        // Tagged as the picture would be: its arrival purges the news of its absence.
+        headers::tags(&mut map, request);
+        self.problem(exchange, &Problem::from(error), map, error)
+    }
+
+    fn redirect(
+        &self,
+        exchange: &Exchange,
+        request: &plan::Request,
+        policy: &Policy,
+        looked: Looked,
+        target: &str,
+    ) -> Response<Body> {
+        let mut map = HeaderMap::with_capacity(HEADERS);
+        headers::of_category(&mut map, policy, looked, &exchange.head.headers);
+        let Ok(location) = HeaderValue::from_str(target) else {
+            return self.problem(exchange, &Refusal::Header.into(), map, &"a redirect's target is no header value");
+        };
+        map.insert(LOCATION, location);
+        headers::common(&mut map, &exchange.id);
+        headers::of_redirect(&mut map, policy);
+        headers::tags(&mut map, request);
+        let mut response = Response::new(Body::default());
+        *response.status_mut() = StatusCode::PERMANENT_REDIRECT;
+        *response.headers_mut() = map;
+        self.close(exchange, response, NOWHERE)
+    }
+
+    fn problem(
+        &self,
+        exchange: &Exchange,
+        problem: &Problem,
+        mut map: HeaderMap,
+        cause: &dyn std::fmt::Display,
+    ) -> Response<Body> {
+        let id = exchange.id.to_str().unwrap_or_default();
+        report(problem, id, cause);
+        self.meters.problem(problem.code);
+        headers::common(&mut map, &exchange.id);
+        problem.headers(&mut map);
+        let mut response = Response::new(Full::new(problem.body(id)));
+        *response.status_mut() = problem.status;
+        *response.headers_mut() = map;
+        self.close(exchange, response, NOWHERE)
+    }
+
+    fn options(&self, exchange: &Exchange) -> Response<Body> {
+        let mut map = HeaderMap::with_capacity(HEADERS);
+        let path = exchange.path();
+        if let Some(policy) = category_of(path).and_then(|category| self.origin.policy(category)) {
+            let asked = &exchange.head.headers;
+            headers::of_category(&mut map, &policy, Looked::at_path(path, &policy), asked);
+            let preflight = asked.contains_key(ACCESS_CONTROL_REQUEST_METHOD);
+            if preflight && map.contains_key(http::header::ACCESS_CONTROL_ALLOW_ORIGIN) {
+                map.insert(ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static(METHODS));
+                map.insert(ACCESS_CONTROL_ALLOW_HEADERS, HeaderValue::from_static(PREFLIGHT_HEADERS));
+                map.insert(ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("86400"));
+            }
+        }
+        map.insert(ALLOW, HeaderValue::from_static(METHODS));
+        headers::common(&mut map, &exchange.id);
+        let mut response = Response::new(Body::default());
+        *response.status_mut() = StatusCode::NO_CONTENT;
+        *response.headers_mut() = map;
+        self.close(exchange, response, NOWHERE)
+    }
+
+    /// What every response goes through last: HEAD, the end of a connection with a body nobody reads, counts, the log.
+    fn close(
+        &self,
+        exchange: &Exchange,
+        mut response: Response<Body>,
+        (phase, stages): (&'static str, Option<&Stages>),
+    ) -> Response<Body> {
+        let head = &exchange.head;
+        let mut bytes = response.body().size_hint().exact().unwrap_or(0);
+        if head.method == Method::HEAD {
+            let length = HeaderValue::from(bytes);
+            *response.body_mut() = Body::default();
+            if !matches!(response.status(), StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED) {
+                response.headers_mut().insert(CONTENT_LENGTH, length);
+            }
+            bytes = 0;
+        }
+        if exchange.body && head.version < Version::HTTP_2 {
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        let time = exchange.started.elapsed();
+        self.meters.answered(&head.method, response.status(), phase, bytes, time);
+        if self.log.is_on() {
+            self.log.line(&Line {
+                id: &exchange.id,
+                address: exchange.address,
+                method: &head.method,
+                path: head.uri.path(),
+                version: head.version,
+                status: response.status(),
+                bytes,
+                phase,
+                time,
+                stages,
+                agent: head.headers.get(USER_AGENT),
+                referrer: head.headers.get(REFERER),
+            });
+        }
+        response
+    }
+}
+
+/// The phase of an answer that is no picture.
+const NOWHERE: (&str, Option<&Stages>) = ("none", None);
+
+impl Handler for Images {
+    type Body = Body;
+
+    fn handle(self: &Arc<Self>, peer: &Peer, request: Request<Incoming>) -> Reply<Body> {
+        let started = Instant::now();
+        let (head, body) = request.into_parts();
+        let id = request_id(&head.headers);
+        let proxies = &self.settings.trusted_proxies;
+        let address = client::address(&head.headers, peer.address, proxies, self.settings.address_header);
+        // A body means nothing to any method here: it is not read, and an HTTP/1 connection ends after the answer.
+        let exchange = Exchange { started, id, address, body: !body.is_end_stream(), head };
+        match exchange.head.method {
+            Method::GET | Method::HEAD => self.get(exchange),
+            Method::OPTIONS => Reply::now(self.options(&exchange)),
+            _ => {
+                let mut map = HeaderMap::with_capacity(HEADERS);
+                map.insert(ALLOW, HeaderValue::from_static(METHODS));
+                Reply::now(self.problem(&exchange, &Refusal::Method.into(), map, &"a method that is not answered"))
+            }
+        }
+    }
+}
+
+/// A request under way.
+struct Exchange {
+    started: Instant,
+    id: HeaderValue,
+    address: IpAddr,
+    body: bool,
+    head: Parts,
+}
+
+impl Exchange {
+    fn path(&self) -> &str {
+        self.head.uri.path()
+    }
+}
+
+/// The category that a path names, whether or not the rest of it is understood.
+fn category_of(path: &str) -> Option<&str> {
+    let mut segments = path.strip_prefix('/')?.split('/');
+    let first = segments.next()?;
+    if first.starts_with("s:") { segments.next() } else { Some(first) }
+}
+
+/// A response of one text.
+pub(super) fn text(content_type: &'static str, body: Bytes) -> Response<Body> {
+    let mut response = Response::new(Full::new(body));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    let nosniff = HeaderValue::from_static("nosniff");
+    response.headers_mut().insert(http::header::X_CONTENT_TYPE_OPTIONS, nosniff);
+    response
+}
+
+/// Logs a problem, once, at its own level.
+pub(super) fn report(problem: &Problem, request_id: &str, cause: &dyn std::fmt::Display) {
+    let (code, status) = (problem.code, problem.status.as_u16());
+    match problem.level {
+        Level::ERROR => tracing::error!(code, status, request_id, error = %cause, "{}", problem.title),
+        Level::WARN => tracing::warn!(code, status, request_id, error = %cause, "{}", problem.title),
+        Level::INFO => tracing::info!(code, status, request_id, error = %cause, "{}", problem.title),
+        _ => tracing::debug!(code, status, request_id, "{}", problem.title),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_category_is_told_from_the_text() {
+        for (path, wanted) in [
+            ("/demo/a/v1/x.auto", Some("demo")),
+            ("/s:k:0:x/demo/a/v1/x.auto", Some("demo")),
+            ("/", Some("")),
+            ("*", None),
+            ("/s:k:0:x", None),
+        ] {
+            assert_eq!(category_of(path), wanted, "{path}");
+        }
+    }
+}
