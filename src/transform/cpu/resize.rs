@@ -255,5 +255,5 @@ fn typed<P: PixelTrait>(values: &[u8], source: Size, window: [f64; 4], size: Siz
 }
 
 #[cfg(test)]
-#[path = "resize_tests.rs"]
+#[path = "tests/resize.rs"]
 mod tests;
