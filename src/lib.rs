@@ -10,6 +10,7 @@ pub mod config;
 pub mod decode;
 pub mod encode;
 pub mod http;
+pub mod inspect;
 pub mod net;
 pub mod object;
 pub mod pixels;

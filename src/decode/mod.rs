@@ -12,6 +12,7 @@ mod gif;
 mod jpeg;
 mod metadata;
 mod png;
+mod samples;
 mod svg;
 #[cfg(test)]
 mod tests;
@@ -234,6 +235,19 @@ fn check_size(size: Size, limits: &Limits) -> Result<(), Error> {
     } else {
         Ok(())
     }
+}
+
+/// Pictures up to this size are decoded however little data they come with (48 MiB of RGB).
+const UNPROVEN_PIXELS_MAX: u64 = 16 << 20;
+
+/// Refuses a header that claims a large picture for which there cannot be enough data: fewer bytes than `bytes_min`. Formats
+/// call it with a bound that every whole picture keeps, divided where they can save a truncated one.
+fn check_plausible(format: Format, size: Size, bytes: usize, bytes_min: u64) -> Result<(), Error> {
+    if size.pixels() > UNPROVEN_PIXELS_MAX && (bytes as u64) < bytes_min {
+        let Size { width, height } = size;
+        return Err(Error::broken(format, format!("{bytes} bytes cannot hold {width}x{height} pixels")));
+    }
+    Ok(())
 }
 
 /// How many frames of an animation are read: as many as both of its limits allow, and at least the first.

@@ -4,7 +4,7 @@ use std::io::Cursor;
 
 use png::{BitDepth, ColorType, DecodingError, InterlaceInfo, Reader, Transformations};
 
-use super::{Decoded, Error, Header, Model, check_size, colour_of, metadata, whole};
+use super::{Decoded, Error, Header, Model, check_plausible, check_size, colour_of, metadata, whole};
 use crate::base::{Format, Limits, Orientation, Size, Work};
 use crate::pixels::{Layout, Picture, Samples};
 
@@ -15,6 +15,9 @@ const ROWS_A_CHECK: u32 = 64;
 pub fn probe(bytes: &[u8], limits: &Limits) -> Result<Header, Error> {
     let reader = open(bytes, limits)?;
     let info = reader.info();
+    // Deflate packs at most 1032 bytes into one; a sixteenth of that may be left of a truncated picture.
+    let packed_min = (info.raw_row_length() as u64 - 1) * u64::from(info.height) / (1032 * 16);
+    check_plausible(Format::Png, Size::new(info.width, info.height), bytes.len(), packed_min)?;
     let (model, holds_alpha) = match info.color_type {
         ColorType::Grayscale => (Model::Gray, false),
         ColorType::GrayscaleAlpha => (Model::Gray, true),

@@ -18,11 +18,8 @@ pub fn encode(picture: &Picture, settings: &Settings) -> Result<Vec<u8>, Error> 
     let samples = super::samples8(picture);
     let (width, height) = (picture.size.width as usize, picture.size.height as usize);
     let quality = f32::from(settings.quality.clamp(1, 100));
-    let mut encoder = Encoder::new()
-        .with_speed(SPEED)
-        .with_quality(quality)
-        .with_alpha_quality(quality)
-        .with_num_threads(Some(1));
+    let mut encoder =
+        Encoder::new().with_speed(SPEED).with_quality(quality).with_alpha_quality(quality).with_num_threads(Some(1));
     if let Some(exif) = settings.exif.as_deref() {
         encoder = encoder.with_exif(exif);
     }

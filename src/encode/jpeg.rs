@@ -58,7 +58,9 @@ fn on_white(samples: &[u8], channels: usize) -> Vec<u8> {
     for pixel in samples.chunks_exact(channels) {
         let alpha = u32::from(pixel[channels - 1]);
         out.extend(
-            pixel[..channels - 1].iter().map(|value| ((u32::from(*value) * alpha + 255 * (255 - alpha) + 127) / 255) as u8),
+            pixel[..channels - 1]
+                .iter()
+                .map(|value| ((u32::from(*value) * alpha + 255 * (255 - alpha) + 127) / 255) as u8),
         );
     }
     out

@@ -146,7 +146,8 @@ pub const fn side_max(format: Format) -> u32 {
 /// An upper bound of the bytes that encoding a picture of this size holds at once beside the picture, the file included.
 pub fn bytes_of_work(size: Size, settings: &Settings) -> u64 {
     let pixels = size.pixels();
-    let metadata = settings.exif.as_ref().map_or(0, |exif| exif.len()) + settings.icc.as_ref().map_or(0, |icc| icc.len());
+    let metadata =
+        settings.exif.as_ref().map_or(0, |exif| exif.len()) + settings.icc.as_ref().map_or(0, |icc| icc.len());
     let (a_pixel, fixed): (u64, u64) = match settings.format {
         // The file at its largest; a progressive one holds all coefficients, 16 bits each.
         Format::Jpeg => (if settings.progressive { 12 } else { 6 }, 256 << 10),
@@ -171,3 +172,6 @@ pub enum Keep {
     /// Everything but the location.
     AllButLocation,
 }
+
+#[cfg(test)]
+mod tests;

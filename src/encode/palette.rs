@@ -35,7 +35,11 @@ impl Palette {
     pub fn learnt(pixels: &[[u8; 4]], most: usize) -> Self {
         let opaque: Vec<u8> = pixels.iter().filter(|pixel| pixel[3] > 0).flatten().copied().collect();
         let transparent = opaque.len() < pixels.len() * 4;
-        let network = NeuQuant::new(SAMPLE.min((opaque.len() / 4 / 1000).max(1) as i32), most - usize::from(transparent), &opaque);
+        let network = NeuQuant::new(
+            SAMPLE.min((opaque.len() / 4 / 1000).max(1) as i32),
+            most - usize::from(transparent),
+            &opaque,
+        );
         let mut colours: Vec<[u8; 4]> = if transparent { vec![[0; 4]] } else { Vec::new() };
         colours.extend(network.color_map_rgba().as_chunks::<4>().0.iter().map(|[r, g, b, _]| [*r, *g, *b, 255]));
         let first = usize::from(transparent);

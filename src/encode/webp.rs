@@ -120,7 +120,9 @@ unsafe extern "C" fn write(data: *const u8, length: usize, picture: *const ffi::
     if length > 0 {
         // SAFETY: libwebp calls this with `length` readable bytes and the picture whose `custom_ptr` `encode` has pointed
         // at its vector, which nobody else touches meanwhile.
-        unsafe { (*(*picture).custom_ptr.cast::<Vec<u8>>()).extend_from_slice(std::slice::from_raw_parts(data, length)) };
+        unsafe {
+            (*(*picture).custom_ptr.cast::<Vec<u8>>()).extend_from_slice(std::slice::from_raw_parts(data, length))
+        };
     }
     1
 }
@@ -140,9 +142,9 @@ fn with_metadata(file: Vec<u8>, size: Size, settings: &Settings) -> Option<Vec<u
         Some(chunk) => *chunk.data.first()?,
         None => {
             // A lossless bitstream says in its header whether it uses alpha.
-            let alpha = chunks.iter().any(|chunk| {
-                &chunk.name == b"VP8L" && chunk.data.get(4).is_some_and(|byte| byte & 0x10 != 0)
-            });
+            let alpha = chunks
+                .iter()
+                .any(|chunk| &chunk.name == b"VP8L" && chunk.data.get(4).is_some_and(|byte| byte & 0x10 != 0));
             if alpha { riff::ALPHA } else { 0 }
         }
     };
@@ -214,8 +216,7 @@ impl Animation for Animated {
         let lossless = Settings { lossless: true, ..self.settings.clone() };
         let mut source = Source::of(&frame.picture, &lossless, work)?;
         // SAFETY: all three are alive and initialised; libwebp copies what it needs of the picture.
-        let added =
-            unsafe { ffi::WebPAnimEncoderAdd(self.encoder, &mut source.raw, self.time_ms, &self.config) };
+        let added = unsafe { ffi::WebPAnimEncoderAdd(self.encoder, &mut source.raw, self.time_ms, &self.config) };
         if added == 0 {
             work.check()?;
             return Err(self.error());

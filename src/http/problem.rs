@@ -216,6 +216,7 @@ impl From<&render::Refused> for Problem {
             }
             render::Refused::Deadline => Self::from(Stopped::Deadline),
             render::Refused::Cancelled => Self::from(Stopped::Cancelled),
+            render::Refused::Panicked => internal(),
         }
     }
 }

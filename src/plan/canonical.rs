@@ -1,4 +1,10 @@
-//! The canonical spelling of plans.
+//! The canonical spelling of plans: the preset, then every option that says something else than would hold without it, in
+//! the table's order, each value spelled one way. What the grammar leaves open is spelled so:
+//!
+//! - a plan of all defaults without a preset is `fit_contain`; a default that undoes a preset's value is written
+//!   (`art,gray_0,crop_0:0:1:1`);
+//! - a flag is its name alone (`gray`), fractions and sigmas are the shortest decimals, hex is lower-case and `bg` the
+//!   shortest of its forms, `pad` the shortest list as in CSS, `dl` the file name that is sent.
 
 use super::options::{self, NOTHING, TABLE};
 use super::presets::Preset;

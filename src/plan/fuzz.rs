@@ -48,7 +48,8 @@ fn site() -> &'static Urls {
     static SITE: OnceLock<Urls> = OnceLock::new();
     SITE.get_or_init(|| {
         let open = Rules { unsigned: Unsigned::Options, originals: Originals::Public, ..Rules::default() };
-        let presets = [("thumb", "w_128,h_128"), ("art", "w_300,fit_cover,g_ne,gray,up_1,crop_0.1:0:0.5:1,anim_0,q_low")];
+        let presets =
+            [("thumb", "w_128,h_128"), ("art", "w_300,fit_cover,g_ne,gray,up_1,crop_0.1:0:0.5:1,anim_0,q_low")];
         let settings = Settings {
             presets: presets.map(|(name, text)| (name.to_owned(), text.to_owned())).into(),
             categories: [("demo".to_owned(), open)].into(),

@@ -1,10 +1,10 @@
 //! The segments of a native path: splitting from the right, decoding once, checking, and encoding again.
 
 use std::borrow::Cow;
-use std::fmt::Write;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
+use super::numbers::push;
 use super::{Error, ErrorKind, Version};
 
 /// Most bytes of a path, as sent.
@@ -58,7 +58,11 @@ pub(super) fn split_signature(path: &str) -> Result<(Option<Cow<'_, str>>, &str)
         return Err(Error { kind: ErrorKind::Malformed, detail, at: None });
     }
     let Some(body) = path.strip_prefix('/') else {
-        return Err(Error { kind: ErrorKind::Malformed, detail: format!("a path begins with a slash: {FORM}"), at: None });
+        return Err(Error {
+            kind: ErrorKind::Malformed,
+            detail: format!("a path begins with a slash: {FORM}"),
+            at: None,
+        });
     };
     let end = body.find('/').unwrap_or(body.len());
     let first = &body[..end];
@@ -148,7 +152,8 @@ fn decode(raw: &str) -> Result<String, Error> {
 
 fn version(text: &str) -> Result<Version, Error> {
     let wrong = || {
-        let form = "a version is v and a number without leading zeros (v0 is the latest), or h and 16 lower-case hex digits";
+        let form =
+            "a version is v and a number without leading zeros (v0 is the latest), or h and 16 lower-case hex digits";
         Err(malformed(form, text))
     };
     if let Some(digits) = text.strip_prefix('v') {
@@ -170,7 +175,14 @@ fn version(text: &str) -> Result<Version, Error> {
 
 /// Adds a version's segment.
 pub(super) fn push_version(version: &Version, out: &mut String) {
-    write!(out, "{version}").expect("a String takes everything");
+    match version {
+        Version::Latest => out.push_str("v0"),
+        Version::Number(number) => {
+            out.push('v');
+            push(*number, out);
+        }
+        Version::Hash(_) => out.push_str(&version.text()),
+    }
 }
 
 fn malformed(detail: impl Into<String>, at: &str) -> Error {

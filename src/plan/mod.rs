@@ -6,12 +6,18 @@
 //! Always true: a [`Plan`] that exists is legal and bounded; nothing downstream validates it again.
 
 mod canonical;
+mod error;
 mod fuzz;
 mod grammar;
 mod hints;
 mod negotiate;
+mod numbers;
 mod options;
+#[cfg(test)]
+mod policy_tests;
 mod presets;
+#[cfg(test)]
+mod properties;
 mod read;
 mod signature;
 #[cfg(test)]
@@ -24,6 +30,7 @@ use std::sync::Arc;
 
 use crate::base::Format;
 
+pub use error::{Error, ErrorKind};
 pub use fuzz::{fuzz_accept, fuzz_url};
 pub use grammar::{ID_BYTES_MAX, PATH_BYTES_MAX};
 pub use hints::{DPR_STEPS, WIDTH_STEPS, WIDTH_WITHOUT_HINT};
@@ -177,6 +184,13 @@ impl Plan {
 impl Default for Plan {
     fn default() -> Self {
         Self::DEFAULT
+    }
+}
+
+impl Plan {
+    /// The whole picture, contained in a box.
+    pub fn within(width: u32, height: u32) -> Self {
+        Self { width: Some(Width::Px(width)), height: Some(height), ..Self::DEFAULT }
     }
 }
 
@@ -345,58 +359,4 @@ impl Bucket {
             Self::Avif => "auto-avif",
         }
     }
-}
-
-/// What is wrong with a URL.
-#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
-#[error("{detail}")]
-pub struct Error {
-    /// Which kind of wrong; decides status and code.
-    pub kind: ErrorKind,
-    /// What was wrong and what is right, for a person.
-    pub detail: String,
-    /// Where: the offending piece of the URL, as written.
-    pub at: Option<String>,
-}
-
-impl Error {
-    /// An error about a piece of the URL, of which at most 80 bytes are quoted.
-    fn new(kind: ErrorKind, detail: impl Into<String>, at: &str) -> Self {
-        Self { kind, detail: detail.into(), at: Some(clip(at).to_owned()) }
-    }
-}
-
-/// A piece of a URL for a message: quoted, escaped, at most 80 bytes of it.
-fn quote(piece: &str) -> String {
-    format!("{:?}", clip(piece))
-}
-
-fn clip(piece: &str) -> &str {
-    &piece[..piece.floor_char_boundary(AT_BYTES_MAX)]
-}
-
-/// Most bytes of a URL that an error quotes.
-const AT_BYTES_MAX: usize = 80;
-
-/// The kinds of wrong a URL can be.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub enum ErrorKind {
-    /// Not of the grammar: too few segments, a bad id, a bad version.
-    Malformed,
-    /// An option that does not exist.
-    UnknownOption,
-    /// A value that is not one, or out of range.
-    BadValue,
-    /// A preset that does not exist.
-    UnknownPreset,
-    /// A format that cannot be asked for.
-    UnknownFormat,
-    /// A category that is not configured.
-    UnknownCategory,
-    /// The signature is wrong, its key unknown, or the key may not sign for the category.
-    BadSignature,
-    /// The category wants a signature for this.
-    SignatureNeeded,
-    /// The signature has expired.
-    Expired,
 }

@@ -1,10 +1,12 @@
 //! The options: one table in canonical order, and reading a variant by it. How single values are read and written is
 //! in `values.rs`.
 
+use super::error::quote;
+use super::numbers::Bad;
 use super::presets::{Preset, Presets};
 use super::urls::Rules;
-use super::values::{self, Bad};
-use super::{Dpr, Error, ErrorKind, Plan, Width, quote};
+use super::values;
+use super::{Dpr, Error, ErrorKind, Plan, Width};
 
 /// One option: how its value is read, compared and written.
 pub(super) struct Row {
@@ -113,9 +115,11 @@ pub(super) fn read<'p, 'a>(
         let Some(piece) = piece else { continue };
         let value = piece.split_once('_').map_or("1", |(_, value)| value);
         (row.read)(value, &mut plan).map_err(|bad| match bad {
-            Bad::Value => {
-                Error::new(ErrorKind::BadValue, format!("{} takes {}; not {}", row.name, row.values, quote(value)), piece)
-            }
+            Bad::Value => Error::new(
+                ErrorKind::BadValue,
+                format!("{} takes {}; not {}", row.name, row.values, quote(value)),
+                piece,
+            ),
             Bad::Later => not_available(ErrorKind::BadValue, &quote(piece), piece),
         })?;
     }
@@ -194,7 +198,9 @@ pub(super) fn check_bounds(variant: &Variant<'_, '_>, rules: &Rules) -> Result<(
     for (at, side) in [(W, width + dpr.scale(left + right)), (H, height + dpr.scale(top + bottom))] {
         if side > side_max {
             let detail = if hinted {
-                format!("with w_auto and what clients may ask for, a side may become {side} pixels; at most {side_max} here")
+                format!(
+                    "with w_auto and what clients may ask for, a side may become {side} pixels; at most {side_max} here"
+                )
             } else {
                 format!("a side would be {side} pixels after dpr and pad; at most {side_max} here")
             };

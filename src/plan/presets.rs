@@ -3,9 +3,10 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+use super::error::quote;
 use super::options::{self, ALONE, LATER, TABLE};
 use super::urls::Invalid;
-use super::{Error, ErrorKind, Plan, quote};
+use super::{Error, ErrorKind, Plan};
 
 /// A named set of options.
 #[derive(Clone, Debug)]

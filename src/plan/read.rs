@@ -1,9 +1,10 @@
 //! A path becomes a request: taken apart, its signature checked, its variant read, the category's policy applied.
 
+use super::error::quote;
 use super::grammar::{self, Parts};
 use super::options::{self, ALONE};
 use super::urls::{Category, Originals, Unsigned, Urls, Versions};
-use super::{Ask, Error, ErrorKind, Output, Plan, Request, Version, canonical, quote};
+use super::{Ask, Error, ErrorKind, Output, Plan, Request, Version, canonical};
 use crate::base::Format;
 
 /// What the last segment asked for, and what the policy must know of how it was written.
@@ -20,14 +21,24 @@ impl Urls {
     /// Reads the path of a request target as it was sent: decoded once, checked, and allowed by the category's rules. A query
     /// is ignored. `now_unix` (seconds) decides whether a signature has expired.
     pub fn read(&self, path: &str, now_unix: u64) -> Result<Request, Error> {
+        self.read_as(path, Some(now_unix))
+    }
+
+    /// Reads a path of which somebody with the right to ask wants to know: no signature is checked, no policy applied. For
+    /// purges and explanations, not for requests.
+    pub fn read_trusted(&self, path: &str) -> Result<Request, Error> {
+        self.read_as(path, None)
+    }
+
+    fn read_as(&self, path: &str, now_unix: Option<u64>) -> Result<Request, Error> {
         let parts = grammar::split(path)?;
         let Some(category) = self.categories.get(&*parts.category) else {
             let detail = format!("there is no category {}", quote(&parts.category));
             return Err(Error::new(ErrorKind::UnknownCategory, detail, &parts.category));
         };
-        let signed = match &parts.signature {
-            Some(segment) => Some(self.verify(segment, parts.rest, &category.name, now_unix)?),
-            None => None,
+        let signed = match (&parts.signature, now_unix) {
+            (Some(segment), Some(now_unix)) => Some(self.verify(segment, parts.rest, &category.name, now_unix)?),
+            (None, _) | (_, None) => None,
         };
         let mut canonical = String::with_capacity(parts.rest.len() + 16);
         canonical.push('/');
@@ -39,7 +50,7 @@ impl Urls {
         canonical.push('/');
         let variant_start = canonical.len();
         let asked = self.ask(category, &parts.variant, &mut canonical)?;
-        if signed.is_none() {
+        if signed.is_none() && now_unix.is_some() {
             self.allow(category, &parts, &asked)?;
         }
         let spelled = canonical[variant_start..] == *parts.variant;
@@ -92,7 +103,8 @@ impl Urls {
             Ask::Original => needed(format!("originals of the category {name} need a signature"), &parts.variant),
             Ask::Image(_) if rules.unsigned == Unsigned::Presets && !asked.bare_preset => {
                 let listing = self.presets.listing(rules.presets.as_deref());
-                let detail = format!("the category {name} takes options with a signature only; presets are free{listing}");
+                let detail =
+                    format!("the category {name} takes options with a signature only; presets are free{listing}");
                 needed(detail, &parts.variant)
             }
             Ask::Image(_) => match &asked.off_ladder {

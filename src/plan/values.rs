@@ -1,21 +1,13 @@
-//! How each option's value is read and spelled. Numbers are read as whole units (hundredths, millionths), so what is
-//! read and what is written round alike.
-
-use std::fmt::Write;
+//! How each option's value is read and spelled: one pair of functions an option, in the table's order.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
+use super::numbers::{
+    Bad, FRACTION_ONE, FRACTION_PLACES, fraction, from_millionths, hundredths, numbers, push, push_fractions,
+    push_list, push_units, sigma, units, whole,
+};
 use super::{Colour, Crop, Dpr, Fit, Flip, Gravity, Metadata, Plan, Quality, QualityStep, Width};
-
-/// Why a value was not read.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Bad {
-    /// It is none.
-    Value,
-    /// It is one that a later version knows.
-    Later,
-}
 
 /// Largest number of pixels a URL can name, whatever the category allows.
 pub(super) const SIDE_MAX: u32 = 65_535;
@@ -28,9 +20,6 @@ const NAME_BYTES_MAX: usize = 255;
 /// Smallest and largest sigma, in hundredths.
 const BLUR: [u32; 2] = [10, 10_000];
 const SHARPEN: [u32; 2] = [10, 1_000];
-/// Decimals of fractions; a millionth is under a tenth of a pixel of the largest picture.
-const FRACTION_PLACES: u32 = 6;
-const FRACTION_ONE: u32 = 1_000_000;
 
 pub(super) fn read_width(text: &str, plan: &mut Plan) -> Result<(), Bad> {
     plan.width = Some(if text == "auto" { Width::Auto } else { Width::Px(whole(text, 1, SIDE_MAX)?) });
@@ -101,6 +90,8 @@ pub(super) fn crop(plan: &Plan) -> Option<Crop> {
     plan.crop.filter(|crop| *crop != Crop::Fraction(0.0, 0.0, 1.0, 1.0))
 }
 
+/// Four fractions where any of them has a dot or none is over 1, else pixels; so `0:0:1:1` is the whole picture, which undoes
+/// a preset's crop.
 pub(super) fn read_crop(text: &str, plan: &mut Plan) -> Result<(), Bad> {
     let mut parts = text.split(':');
     let mut next = || parts.next().ok_or(Bad::Value);
@@ -149,7 +140,7 @@ pub(super) fn read_rotate(text: &str, plan: &mut Plan) -> Result<(), Bad> {
 }
 
 pub(super) fn write_rotate(plan: &Plan, out: &mut String) {
-    push(plan.rotate.into(), out);
+    push(plan.rotate, out);
 }
 
 pub(super) fn read_flip(text: &str, plan: &mut Plan) -> Result<(), Bad> {
@@ -307,7 +298,7 @@ pub(super) fn read_quality(text: &str, plan: &mut Plan) -> Result<(), Bad> {
 
 pub(super) fn write_quality(plan: &Plan, out: &mut String) {
     match plan.quality {
-        Some(Quality::Level(level)) => push(level.into(), out),
+        Some(Quality::Level(level)) => push(level, out),
         Some(Quality::Step(step)) => out.push_str(name(step, &STEPS)),
         None => {}
     }
@@ -355,100 +346,4 @@ fn word<T: Copy>(text: &str, words: &[(&str, T)]) -> Result<T, Bad> {
 fn name<T: PartialEq>(value: T, words: &[(&'static str, T)]) -> &'static str {
     // A point that is none of the nine cannot be read, but a plan made elsewhere may hold one: the middle.
     words.iter().find(|(_, other)| *other == value).map_or(words[0].0, |(word, _)| word)
-}
-
-/// A whole number within bounds; leading zeros are another spelling of it.
-fn whole(text: &str, min: u32, max: u32) -> Result<u32, Bad> {
-    let value = units(text, 0)?;
-    if (min..=max).contains(&value) { Ok(value) } else { Err(Bad::Value) }
-}
-
-/// A decimal number as a count of units of its last place: `1.5` with two places is 150.
-fn units(text: &str, places: u32) -> Result<u32, Bad> {
-    let (whole, part) = match text.split_once('.') {
-        Some((whole, part)) if places > 0 && !part.is_empty() => (whole, part),
-        Some(_) => return Err(Bad::Value),
-        None if text.is_empty() => return Err(Bad::Value),
-        None => (text, ""),
-    };
-    // Ten digits hold every value within bounds, some leading zeros included.
-    if whole.len() > 10 || part.len() > places as usize {
-        return Err(Bad::Value);
-    }
-    let mut value: u64 = 0;
-    for byte in whole.bytes().chain(part.bytes()) {
-        if !byte.is_ascii_digit() {
-            return Err(Bad::Value);
-        }
-        value = value * 10 + u64::from(byte - b'0');
-    }
-    value *= 10u64.pow(places - part.len() as u32);
-    value.try_into().map_err(|_| Bad::Value)
-}
-
-fn fraction(text: &str) -> Result<f32, Bad> {
-    match units(text, FRACTION_PLACES)? {
-        millionths @ 0..=FRACTION_ONE => Ok(from_millionths(millionths)),
-        _ => Err(Bad::Value),
-    }
-}
-
-fn from_millionths(millionths: u32) -> f32 {
-    (f64::from(millionths) / f64::from(FRACTION_ONE)) as f32
-}
-
-fn sigma(text: &str, [min, max]: [u32; 2]) -> Result<f32, Bad> {
-    let hundredths = units(text, 2)?;
-    if hundredths != 0 && !(min..=max).contains(&hundredths) {
-        return Err(Bad::Value);
-    }
-    Ok((f64::from(hundredths) / 100.0) as f32)
-}
-
-fn hundredths(value: f32) -> u32 {
-    (f64::from(value) * 100.0).round() as u32
-}
-
-fn numbers(parts: [&str; 4], read: impl Fn(&str) -> Result<u32, Bad>) -> Result<[u32; 4], Bad> {
-    let [a, b, c, d] = parts;
-    Ok([read(a)?, read(b)?, read(c)?, read(d)?])
-}
-
-fn push(value: u32, out: &mut String) {
-    write!(out, "{value}").expect("a String takes everything");
-}
-
-fn push_list(values: &[u32], out: &mut String) {
-    for (at, value) in values.iter().enumerate() {
-        if at > 0 {
-            out.push(':');
-        }
-        push(*value, out);
-    }
-}
-
-fn push_fractions(values: &[f32], out: &mut String) {
-    for (at, value) in values.iter().enumerate() {
-        if at > 0 {
-            out.push(':');
-        }
-        let millionths = (f64::from(*value) * f64::from(FRACTION_ONE)).round() as u32;
-        push_units(millionths, FRACTION_PLACES, out);
-    }
-}
-
-/// Adds a count of units of the last place as the shortest decimal number.
-fn push_units(units: u32, places: u32, out: &mut String) {
-    let one = 10u32.pow(places);
-    push(units / one, out);
-    let mut part = units % one;
-    if part == 0 {
-        return;
-    }
-    let mut digits = places as usize;
-    while part % 10 == 0 {
-        part /= 10;
-        digits -= 1;
-    }
-    write!(out, ".{part:0digits$}").expect("a String takes everything");
 }

@@ -1,8 +1,24 @@
 //! The one door from async to the CPU: admission by bytes and deadline, a pool of threads, cancellation.
 //!
+//! Enters: an [`Order`]: an original's bytes, its header, a plan, and the category's [`Look`]. Leaves: a [`Rendered`] variant.
+//!
 //! Always true: memory is charged before it is used, and waiting work holds none.
 
-use std::time::Duration;
+pub mod animation;
+pub mod budget;
+pub mod order;
+pub mod pool;
+pub mod still;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+pub use budget::{Budget, Charge};
+pub use order::{Look, Order, Qualities, Rendered, Target};
+pub use pool::{Pool, Urgency};
+
+use crate::base::{Stage, Stopped, Work};
+use crate::{decode, encode, transform};
 
 /// Why a render was not begun or not finished.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -27,4 +43,110 @@ pub enum Refused {
     /// Nobody waits any more.
     #[error("nobody waits for this work any more")]
     Cancelled,
+    /// The job panicked: a defect of ours.
+    #[error("the work failed by a defect of the engine")]
+    Panicked,
 }
+
+/// What can go wrong with a render.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Admission.
+    #[error(transparent)]
+    Refused(#[from] Refused),
+    /// The original.
+    #[error(transparent)]
+    Decode(#[from] decode::Error),
+    /// The plan against this original.
+    #[error(transparent)]
+    Transform(#[from] transform::Error),
+    /// The result.
+    #[error(transparent)]
+    Encode(#[from] encode::Error),
+}
+
+impl From<Stopped> for Error {
+    fn from(stopped: Stopped) -> Self {
+        Self::Refused(stopped.into())
+    }
+}
+
+/// The budget and the pool. One a process.
+#[derive(Debug)]
+pub struct Renderer {
+    budget: Budget,
+    pool: Pool,
+}
+
+impl Renderer {
+    /// Of a budget and a pool.
+    pub const fn new(budget: Budget, pool: Pool) -> Self {
+        Self { budget, pool }
+    }
+
+    /// The memory budget, which source bodies are charged to as well.
+    pub const fn budget(&self) -> &Budget {
+        &self.budget
+    }
+
+    /// The threads.
+    pub const fn pool(&self) -> &Pool {
+        &self.pool
+    }
+
+    /// Makes the variant. `charge` covers at least [`Order::bytes_of_work`]; it is given back when the work ends, also when
+    /// the caller has left in between.
+    pub async fn render(
+        &self,
+        order: Order,
+        charge: Charge,
+        urgency: Urgency,
+        work: &Work,
+    ) -> Result<Rendered, Error> {
+        let queued = Instant::now();
+        let (leave, span) = (work.clone(), tracing::Span::current());
+        let outcome = self.pool.run(urgency, work, move || {
+            let _span = span.entered();
+            let waited = queued.elapsed();
+            let result = order::run(&order, &leave).map(|mut rendered| {
+                rendered.stages.add(Stage::Queue, waited);
+                let format = rendered.format.extension();
+                metrics::counter!("fovea_render_variants_total", "format" => format).increment(1);
+                rendered
+            });
+            drop(order);
+            drop(charge);
+            result
+        });
+        outcome.await?
+    }
+
+    /// Runs other work on the pool: header probes of large files, facts about a picture.
+    pub async fn run<T, F>(&self, charge: Option<Charge>, work: &Work, job: F) -> Result<T, Error>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Work) -> Result<T, Error> + Send + 'static,
+    {
+        let leave = work.clone();
+        let outcome = self.pool.run(Urgency::Live, work, move || {
+            let result = job(&leave);
+            drop(charge);
+            result
+        });
+        outcome.await?
+    }
+}
+
+/// Times a stage.
+pub(crate) fn timed<T>(stages: &mut crate::base::Stages, stage: Stage, job: impl FnOnce() -> T) -> T {
+    let _span = tracing::info_span!("stage", otel.name = stage.name()).entered();
+    let begun = Instant::now();
+    let result = job();
+    let time = begun.elapsed();
+    stages.add(stage, time);
+    metrics::histogram!("fovea_render_stage_seconds", "stage" => stage.name()).record(time);
+    result
+}
+
+/// A shared header, so that orders are cheap to make.
+pub type SharedHeader = Arc<decode::Header>;

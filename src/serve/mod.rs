@@ -4,19 +4,28 @@
 //!
 //! Always true: identical misses that overlap are made once, and what nobody waits for is not made.
 
-mod awaited;
+mod error;
+mod fetch;
+mod health;
+mod info;
+mod make;
+mod origin;
+mod purge;
+mod wanted;
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
-use bytes::Bytes;
+pub use crate::cache::Entry;
+pub use error::Error;
+pub use health::{Component, State};
+pub use origin::{Category, Origin, Parts};
+pub use purge::{Purge, Purged};
 
-use crate::base::{Digest, Format, Size, Stages};
-use crate::plan::{self, Bucket};
-use crate::{decode, encode, render, source, transform};
-
-pub use awaited::{Component, Origin, Purge, Purged, State};
+use crate::base::{Digest, Stages};
+use crate::plan::Bucket;
+use crate::source;
 
 /// What the client said of itself, as far as the category looks at it.
 #[derive(Clone, PartialEq, Debug)]
@@ -33,6 +42,14 @@ pub struct Client {
     pub address: Option<IpAddr>,
     /// What is passed on to the source.
     pub context: source::Context,
+}
+
+impl Default for Client {
+    /// A client that said nothing.
+    fn default() -> Self {
+        let context = source::Context::default();
+        Self { bucket: Bucket::Base, width: None, dpr: None, save_data: false, address: None, context }
+    }
 }
 
 /// How a category's answers are to be sent; `http` makes headers of it.
@@ -52,29 +69,6 @@ pub struct Policy {
     pub cors: Vec<String>,
     /// Whether several formats can be an answer to `auto`, so that `Accept` is looked at.
     pub negotiates: bool,
-}
-
-/// Bytes that can be sent, with everything that headers need.
-#[derive(Clone, PartialEq, Debug)]
-pub struct Entry {
-    /// The body.
-    pub bytes: Bytes,
-    /// Media type.
-    pub content_type: &'static str,
-    /// The strong validator, quoted: BLAKE3 of the bytes.
-    pub etag: String,
-    /// When it was made, or the original was last changed; whole seconds.
-    pub modified: SystemTime,
-    /// The picture's size; none for JSON.
-    pub size: Option<Size>,
-    /// The format; none for JSON.
-    pub format: Option<Format>,
-    /// The encoder's quality, where it has one.
-    pub quality: Option<u8>,
-    /// Whether the original was broken and this is what could be saved of it.
-    pub damaged: bool,
-    /// The engine's revision that made it.
-    pub engine: u32,
 }
 
 /// Where an answer came from.
@@ -103,42 +97,4 @@ pub struct Answer {
     pub stages: Stages,
     /// The variant's key, for logs.
     pub key: Digest,
-}
-
-/// Why there is no answer; the union of the rooms' errors. Clones are cheap: a flight's failure goes to all who wait.
-#[derive(Clone, Debug, thiserror::Error)]
-pub enum Error {
-    /// The URL names a category that is not configured.
-    #[error("no category named {0:?} is configured")]
-    NoCategory(String),
-    /// The URL.
-    #[error(transparent)]
-    Plan(Arc<plan::Error>),
-    /// The version is not the asset's.
-    #[error("the asset has no such version")]
-    NoVersion,
-    /// The source.
-    #[error(transparent)]
-    Source(#[from] source::Error),
-    /// The original's bytes.
-    #[error(transparent)]
-    Decode(Arc<decode::Error>),
-    /// The plan does not fit this picture.
-    #[error(transparent)]
-    Transform(Arc<transform::Error>),
-    /// The encoder.
-    #[error(transparent)]
-    Encode(Arc<encode::Error>),
-    /// Memory, threads or time.
-    #[error(transparent)]
-    Render(#[from] render::Refused),
-    /// Too many misses from this client.
-    #[error("too many new variants asked for from this address")]
-    RateLimited {
-        /// When to try again.
-        retry_after: Duration,
-    },
-    /// A defect of ours: a task that panicked.
-    #[error("an internal error: {0}")]
-    Internal(Arc<str>),
 }

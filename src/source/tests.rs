@@ -111,7 +111,7 @@ async fn read(source: &Source, seconds: u64) -> Result<Bytes, Error> {
 }
 
 async fn fetch(source: &Source, seconds: u64) -> Result<Bytes, Error> {
-    let admit = async |_: &OriginalMeta| Ok::<(), Error>(());
+    let admit = |_: OriginalMeta| async { Ok::<(), Error>(()) };
     source.fetch("x", &Context::default(), later(seconds), admit).await.map(|(_, bytes, ())| bytes)
 }
 
@@ -295,14 +295,14 @@ async fn what_is_charged_is_asked_before_the_body_and_given_back_on_failure() {
     let source = source(&script, |_| {});
     let charged = Arc::new(());
     let held = &charged;
-    let admit = async |meta: &OriginalMeta| {
+    let admit = |meta: OriginalMeta| async move {
         assert_eq!((meta.size, Arc::strong_count(held)), (Some(4), 1));
         Ok::<_, Error>(Arc::clone(held))
     };
     let (meta, bytes, charge) = source.fetch("x", &Context::default(), later(60), admit).await.unwrap();
     assert_eq!((meta.validator.as_str(), &bytes[..], Arc::strong_count(&charged)), ("v", &b"abcd"[..], 2));
     drop(charge);
-    let refuse = async |_: &OriginalMeta| Err::<(), _>(Error::Busy);
+    let refuse = |_: OriginalMeta| async { Err::<(), _>(Error::Busy) };
     let refused = source.fetch("x", &Context::default(), later(60), refuse).await;
     assert!(matches!(refused, Err(Error::Busy)));
     assert_eq!(source.health().in_flight, 0);

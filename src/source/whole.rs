@@ -134,19 +134,19 @@ impl Source {
     /// Opens an original, has its bytes admitted, and reads them; a body that breaks off is fetched again, once the source
     /// answers. `admit` is told what is known before the body is read (charge [`Source::bytes_max`] where the size is not
     /// known) and gives what holds the charge, which comes back with the bytes; it is asked anew for each try.
-    pub async fn fetch<P, E: From<Error>>(
+    pub async fn fetch<P, E: From<Error>, F: Future<Output = Result<P, E>>>(
         &self,
         id: &str,
         context: &Context,
         deadline: Deadline,
-        admit: impl AsyncFn(&OriginalMeta) -> Result<P, E>,
+        admit: impl Fn(OriginalMeta) -> F,
     ) -> Result<(OriginalMeta, Bytes, P), E> {
         let end = Instant::now() + deadline.left();
         let mut tried = 0;
         loop {
             let original = self.open(id, context, deadline).await?;
             let meta = original.meta.clone();
-            let charge = admit(&meta).await?;
+            let charge = admit(meta.clone()).await?;
             tried += 1;
             let error = match original.bytes(self.bytes_max).await {
                 Ok(bytes) => return Ok((meta, bytes, charge)),

@@ -45,7 +45,8 @@ pub fn geometry(stored: Size, orientation: Orientation, vector: bool, plan: &Pla
     let (fx, fy) = match plan.gravity {
         Gravity::Point(x, y) | Gravity::Focal(x, y) => (f64::from(x), f64::from(y)),
     };
-    let free = |outer: u32, inner: u32, at: f64| (f64::from(outer.saturating_sub(inner)) * at.clamp(0.0, 1.0)).round() as u32;
+    let free =
+        |outer: u32, inner: u32, at: f64| (f64::from(outer.saturating_sub(inner)) * at.clamp(0.0, 1.0)).round() as u32;
     let offset = (
         left.saturating_add(free(inner.width, placed.size.width, fx)),
         top.saturating_add(free(inner.height, placed.size.height, fy)),
@@ -181,7 +182,11 @@ fn place(turned: (f64, f64), target: Box2, fit: Fit, gravity: Gravity, enlarge: 
         }
         (Fit::Fill, Some(w), Some(h)) => {
             let scale = if enlarge { 1.0 } else { (tw / f64::from(w)).min(th / f64::from(h)).min(1.0) };
-            Placed { part: all, size: Size::new(whole(f64::from(w) * scale), whole(f64::from(h) * scale)), canvas: None }
+            Placed {
+                part: all,
+                size: Size::new(whole(f64::from(w) * scale), whole(f64::from(h) * scale)),
+                canvas: None,
+            }
         }
         (Fit::Pad, Some(w), Some(h)) => Placed { canvas: Some(Size::new(w, h)), ..contain() },
         (Fit::Contain | Fit::Cover | Fit::Fill | Fit::Pad, _, _) => contain(),
@@ -256,10 +261,10 @@ impl Turn {
     fn undo(self, part: Part, turned: (f64, f64)) -> Part {
         let x = if self.mirrors_x { turned.0 - part.x - part.width } else { part.x };
         let y = if self.mirrors_y { turned.1 - part.y - part.height } else { part.y };
-        if self.swaps {
-            Part { x: y, y: x, width: part.height, height: part.width }
-        } else {
-            Part { x, y, ..part }
-        }
+        if self.swaps { Part { x: y, y: x, width: part.height, height: part.width } } else { Part { x, y, ..part } }
     }
 }
+
+#[cfg(test)]
+#[path = "geometry_tests.rs"]
+mod tests;

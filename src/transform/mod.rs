@@ -115,3 +115,6 @@ pub fn bytes_of_work(decoded: Size, channels: usize, geometry: &Geometry) -> u64
     let lines = u64::from(geometry.scaled.width.max(geometry.scaled.height)) * 64 * 4 * 2;
     resize.max(small * 2 + lines).max(small + canvas)
 }
+
+#[cfg(test)]
+mod tests;

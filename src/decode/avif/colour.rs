@@ -4,44 +4,10 @@ use super::av1::{Chroma, Planes, Row};
 use super::container::Cicp;
 use crate::base::{Format, Size, Work};
 use crate::decode::Error;
+use crate::decode::samples::Sample;
 
 /// Rows between two looks at the deadline.
 const ROWS_A_CHECK: u32 = 64;
-
-/// A value of the result.
-pub trait Sample: Copy + Default {
-    /// The largest, as which 1.0 is written.
-    const TOP: f32;
-    /// From 0.0..=1.0; what lies outside is clipped.
-    fn of(unit: f32) -> Self;
-    /// To 0.0..=1.0.
-    fn unit(self) -> f32;
-}
-
-impl Sample for u8 {
-    const TOP: f32 = 255.0;
-
-    fn of(unit: f32) -> Self {
-        // A cast saturates, so it is the clip.
-        (unit * Self::TOP + 0.5) as Self
-    }
-
-    fn unit(self) -> f32 {
-        f32::from(self) / Self::TOP
-    }
-}
-
-impl Sample for u16 {
-    const TOP: f32 = 65_535.0;
-
-    fn of(unit: f32) -> Self {
-        (unit * Self::TOP + 0.5) as Self
-    }
-
-    fn unit(self) -> f32 {
-        f32::from(self) / Self::TOP
-    }
-}
 
 /// How samples become red, green and blue.
 #[derive(Clone, Copy, Debug)]
@@ -163,17 +129,6 @@ impl<T: Sample> Canvas<'_, T> {
             let channels = self.channels;
             for (pixel, alpha) in self.row(at, y, room.width).chunks_exact_mut(channels).zip(&luma) {
                 pixel[channels - 1] = T::of(*alpha);
-            }
-        }
-    }
-
-    /// Divides the colour by alpha.
-    pub fn unpremultiply(&mut self) {
-        let channels = self.channels;
-        for pixel in self.samples.chunks_exact_mut(channels) {
-            let alpha = pixel[channels - 1].unit();
-            if alpha > 0.0 {
-                pixel[..channels - 1].iter_mut().for_each(|value| *value = T::of(value.unit() / alpha));
             }
         }
     }

@@ -7,8 +7,9 @@ mod container;
 
 use std::sync::Arc;
 
-use self::colour::{Canvas, Sample};
+use self::colour::Canvas;
 use self::container::{Cicp, Container, Property};
+use super::samples::{self, Sample};
 use super::{Decoded, Error, Header, Model, check_size, colour_of, metadata, whole};
 use crate::base::{Format, Limits, Orientation, Size, Work};
 use crate::pixels::{Layout, Picture, Samples};
@@ -261,7 +262,7 @@ fn pixels<T: Sample>(
             Ok(())
         })?;
         if still.premultiplied {
-            canvas.unpremultiply();
+            samples::unpremultiply(&mut samples, channels);
         }
     }
     Ok(samples)

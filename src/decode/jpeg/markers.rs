@@ -204,3 +204,21 @@ fn profile(mut parts: Vec<&[u8]>, model: Model, limits: &Limits) -> Result<Optio
     let joined: Vec<u8> = parts.iter().flat_map(|part| &part[HEADER..]).copied().collect();
     metadata::profile(&joined, model, limits)
 }
+
+/// The size that the first frame header says, without the checks of [`read`].
+pub fn frame_size(bytes: &[u8]) -> Option<Size> {
+    let mut at = 2;
+    loop {
+        let (marker, start) = next_marker(bytes, at)?;
+        match marker {
+            0x01 | 0xd0..=0xd8 => at = start,
+            SOS | EOI => return None,
+            0xc4 | 0xc8 | 0xcc => at = segment(bytes, start)?.1,
+            SOF0..=0xcf => {
+                let side = |at: usize| Some(u32::from(u16::from_be_bytes([*bytes.get(at)?, *bytes.get(at + 1)?])));
+                return Some(Size::new(side(start + 5)?, side(start + 3)?));
+            }
+            _ => at = segment(bytes, start)?.1,
+        }
+    }
+}

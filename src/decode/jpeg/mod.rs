@@ -6,12 +6,14 @@
 
 mod markers;
 
+pub use self::markers::frame_size;
+
 use std::ffi::{CStr, c_int};
 use std::ptr::NonNull;
 
 use turbojpeg::raw;
 
-use super::{Decoded, Error, Header, Model, Want, check_size, colour_of, metadata};
+use super::{Decoded, Error, Header, Model, Want, check_plausible, check_size, colour_of, metadata};
 use crate::base::{Format, Limits, Orientation, Size, Work};
 use crate::pixels::{ColourSpace, Layout, Picture, Samples};
 
@@ -19,19 +21,14 @@ use crate::pixels::{ColourSpace, Layout, Picture, Samples};
 /// coefficients however few bytes it has, which is what a scan bomb lives on.
 const SCANS_MAX: usize = 100;
 
-/// Pictures up to this size are decoded however little data they come with (48 MiB of RGB).
-const UNPROVEN_PIXELS_MAX: u64 = 16 << 20;
-
 /// Reads the header.
 pub fn probe(bytes: &[u8], limits: &Limits) -> Result<Header, Error> {
     let markers = markers::read(bytes, limits)?;
     check_size(markers.size, limits)?;
-    // A whole Huffman-coded picture has a code of at least one bit for every block's DC value, so one bit for each MCU.
-    // A header that claims more than that, and more than what is cheap anyway, lies.
-    let bits = 8 * (bytes.len() - markers.data_at) as u64;
-    if markers.size.pixels() > UNPROVEN_PIXELS_MAX && bits < markers.mcus() && !markers.arithmetic {
-        let Size { width, height } = markers.size;
-        return Err(Error::broken(Format::Jpeg, format!("{} bytes cannot hold {width}x{height} pixels", bytes.len())));
+    // A whole Huffman-coded picture has a code of at least one bit for every block's DC value, so one bit for each MCU at
+    // the very least (12 for a flat 4:2:0 one, which leaves room for what a truncated picture lacks).
+    if !markers.arithmetic {
+        check_plausible(Format::Jpeg, markers.size, bytes.len() - markers.data_at, markers.mcus() / 8)?;
     }
     let orientation = markers.exif.as_deref().map_or(Orientation::Upright, metadata::orientation);
     Ok(Header {

@@ -20,7 +20,8 @@ pub fn strip(bytes: &[u8]) -> Option<Vec<u8>> {
                 let label = *bytes.get(at + 1)?;
                 at = blocks_end(bytes, at + 2)?;
                 let data = &bytes[from + 2..at];
-                let loops = label == 0xff && (data.starts_with(b"\x0bNETSCAPE2.0") || data.starts_with(b"\x0bANIMEXTS1.0"));
+                let loops =
+                    label == 0xff && (data.starts_with(b"\x0bNETSCAPE2.0") || data.starts_with(b"\x0bANIMEXTS1.0"));
                 if label == 0xf9 || loops {
                     out.extend_from_slice(&bytes[from..at]);
                 }

@@ -8,8 +8,7 @@ pub(super) mod jpeg;
 mod png;
 mod webp;
 
-use super::Keep;
-use super::exif;
+use super::{Keep, exif};
 use crate::base::Format;
 
 /// Removes metadata from a file without touching its pixels. None where the file's structure does not allow it, and for
@@ -31,3 +30,6 @@ fn kept_exif(tiff: &[u8], keep: Keep) -> Option<Vec<u8>> {
         Keep::AllButLocation => exif::without_location(tiff).or_else(|| exif::orientation_only(tiff)),
     }
 }
+
+#[cfg(test)]
+pub(super) mod tests;

@@ -133,7 +133,7 @@ const fn word(state: Condition) -> &'static str {
 
 /// The state of every component. 200 while the process can answer at all: a store's outage makes it degraded, not dead.
 async fn health(State(api): State<Arc<Api>>) -> Json<Health> {
-    let components: Vec<Part> = api.origin.health().into_iter().map(Part::from).collect();
+    let components: Vec<Part> = api.origin.health().await.into_iter().map(Part::from).collect();
     let ready = api.origin.ready();
     let draining = api.draining.load(Ordering::Relaxed);
     let well = ready && !draining && components.iter().all(|part| part.state == "up");

@@ -28,7 +28,7 @@ enum Wanted {
     Asset(String),
     /// Every variant of every asset of it.
     Category(String),
-    /// `category/preset`: what was made by the preset.
+    /// `category/preset`, or `preset` for all categories: what was asked for by the preset.
     Preset(String),
     /// The variant behind one URL, or its path.
     Url(String),
@@ -37,17 +37,18 @@ enum Wanted {
 /// What was taken out.
 #[derive(Serialize)]
 struct Done {
-    /// Entries taken from memory.
-    memory: u64,
-    /// Objects taken from the store.
-    store: u64,
+    /// Objects deleted from the store now. A category's and a preset's are not deleted: what was made before the purge counts as
+    /// missing from now on, and is made anew when asked for.
+    deleted: u64,
+    /// Whether the store took the purge; else only memory was purged: repeat it.
+    stored: bool,
 }
 
 /// Guards, reads, purges.
 pub(super) async fn purge(State(api): State<Arc<Api>>, request: Request<Body>) -> Response {
     let (head, body) = request.into_parts();
     match answer(&api, &head.headers, body).await {
-        Ok(Purged { memory, store }) => Json(Done { memory, store }).into_response(),
+        Ok(Purged { deleted, stored }) => Json(Done { deleted, stored }).into_response(),
         Err(problem) => refuse(&head.headers, problem),
     }
 }
@@ -66,7 +67,7 @@ async fn answer(api: &Api, headers: &HeaderMap, body: Body) -> Result<Purged, Pr
         tracing::warn!(?what, %error, "a purge failed");
         Problem::from(&error)
     })?;
-    tracing::info!(?what, memory = purged.memory, store = purged.store, "purged");
+    tracing::info!(?what, deleted = purged.deleted, stored = purged.stored, "purged");
     Ok(purged)
 }
 
@@ -97,9 +98,10 @@ fn wanted(bytes: &[u8]) -> Result<Purge, Problem> {
     };
     match wanted {
         Wanted::Asset(text) => pair(&text, "category/id").map(|(category, id)| Purge::Asset { category, id }),
-        Wanted::Preset(text) => {
-            pair(&text, "category/preset").map(|(category, preset)| Purge::Preset { category, preset })
-        }
+        Wanted::Preset(text) if text.is_empty() => Err(bad("a preset has a name")),
+        Wanted::Preset(text) if !text.contains('/') => Ok(Purge::Preset { category: None, preset: text }),
+        Wanted::Preset(text) => pair(&text, "preset, or category/preset")
+            .map(|(category, preset)| Purge::Preset { category: Some(category), preset }),
         Wanted::Category(text) if text.is_empty() => Err(bad("a category has a name")),
         Wanted::Category(text) => Ok(Purge::Category(text)),
         Wanted::Url(text) => path(&text).map(Purge::Url).ok_or_else(|| bad("a URL is https://host/path, or /path")),
@@ -143,11 +145,15 @@ mod tests {
     #[test]
     fn bodies() {
         let asset = |category: &str, id: &str| Purge::Asset { category: category.to_owned(), id: id.to_owned() };
-        let preset = Purge::Preset { category: "demo".to_owned(), preset: "thumb".to_owned() };
+        let preset = |category: Option<&str>| Purge::Preset {
+            category: category.map(str::to_owned),
+            preset: "thumb".to_owned(),
+        };
         for (body, expected) in [
             (r#"{"asset":"demo/shoes/red"}"#, asset("demo", "shoes/red")),
             (r#"{"category":"demo"}"#, Purge::Category("demo".to_owned())),
-            (r#"{"preset":"demo/thumb"}"#, preset),
+            (r#"{"preset":"demo/thumb"}"#, preset(Some("demo"))),
+            (r#"{"preset":"thumb"}"#, preset(None)),
             (
                 r#"{"url":"https://cdn.example/demo/a/v1/thumb.auto?x=1"}"#,
                 Purge::Url("/demo/a/v1/thumb.auto".to_owned()),
@@ -162,7 +168,7 @@ mod tests {
             "[]",
             r#"{"asset":"demo"}"#,
             r#"{"asset":"/"}"#,
-            r#"{"preset":"thumb"}"#,
+            r#"{"preset":""}"#,
             r#"{"category":""}"#,
             r#"{"url":"https://cdn.example"}"#,
             r#"{"everything":true}"#,

@@ -83,7 +83,8 @@ impl Kernel {
             let ideal = (4.0 * sigma * sigma + 1.0).sqrt();
             let narrow = ((ideal as usize).max(1) - 1) / 2 * 2 + 1;
             let width = narrow as f32;
-            let narrows = ((12.0 * sigma * sigma - 3.0 * width * width - 12.0 * width - 9.0) / (-4.0 * width - 4.0)).round();
+            let narrows =
+                ((12.0 * sigma * sigma - 3.0 * width * width - 12.0 * width - 9.0) / (-4.0 * width - 4.0)).round();
             Self::Boxes(std::array::from_fn(|at| narrow / 2 + usize::from(at as f32 >= narrows)))
         }
     }

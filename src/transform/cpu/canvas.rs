@@ -36,8 +36,20 @@ pub fn canvas(picture: Picture, offset: (u32, u32), size: Size, backdrop: Backdr
     // Transparent only where something shows through: behind the picture, or beside it.
     let alpha = behind[3] < 255 && (picture.layout.has_alpha() || picture.size != size);
     let layout = match (picture.layout, stays_gray) {
-        (Layout::Gray | Layout::GrayAlpha, true) => if alpha { Layout::GrayAlpha } else { Layout::Gray },
-        _ => if alpha { Layout::Rgba } else { Layout::Rgb },
+        (Layout::Gray | Layout::GrayAlpha, true) => {
+            if alpha {
+                Layout::GrayAlpha
+            } else {
+                Layout::Gray
+            }
+        }
+        _ => {
+            if alpha {
+                Layout::Rgba
+            } else {
+                Layout::Rgb
+            }
+        }
     };
     let channels = layout.channels();
     let mut empty = vec![behind[0]; 1];

@@ -8,7 +8,9 @@ use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use moxcms::{ColorProfile, DataColorSpace, Layout as Channels, Transform8BitExecutor, Transform16BitExecutor, TransformOptions};
+use moxcms::{
+    ColorProfile, DataColorSpace, Layout as Channels, Transform8BitExecutor, Transform16BitExecutor, TransformOptions,
+};
 use parking_lot::Mutex;
 
 use crate::base::Digest;

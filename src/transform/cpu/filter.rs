@@ -95,8 +95,7 @@ fn lanczos3(first: f64, step: f64, count: usize) -> Vec<f64> {
             } else {
                 3.0 * sine * third_sine / (PI * PI * x * x)
             };
-            (sine, cosine) =
-                (sine * turn_cosine + cosine * turn_sine, cosine * turn_cosine - sine * turn_sine);
+            (sine, cosine) = (sine * turn_cosine + cosine * turn_sine, cosine * turn_cosine - sine * turn_sine);
             (third_sine, third_cosine) = (
                 third_sine * third_turn_cosine + third_cosine * third_turn_sine,
                 third_cosine * third_turn_cosine - third_sine * third_turn_sine,
@@ -128,9 +127,14 @@ mod tests {
 
     #[test]
     fn weights_sum_to_one_and_stay_inside() {
-        for (count, from, length, out) in
-            [(1061, 0.0, 1061.0, 400), (10, 2.5, 5.25, 3), (7, 0.0, 7.0, 70), (1, 0.0, 1.0, 1), (1, 0.0, 1.0, 9), (5000, 0.3, 4999.0, 1)]
-        {
+        for (count, from, length, out) in [
+            (1061, 0.0, 1061.0, 400),
+            (10, 2.5, 5.25, 3),
+            (7, 0.0, 7.0, 70),
+            (1, 0.0, 1.0, 1),
+            (1, 0.0, 1.0, 9),
+            (5000, 0.3, 4999.0, 1),
+        ] {
             for multiple in [1, 4] {
                 let taps = Taps::new(count, from, length, out, multiple);
                 for at in 0..out {

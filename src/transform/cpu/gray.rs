@@ -30,7 +30,8 @@ mod tests {
 
     #[test]
     fn green_is_lighter_than_blue() {
-        let picture = Picture::srgb8(Size::new(4, 1), Layout::Rgb, vec![0, 255, 0, 0, 0, 255, 255, 255, 255, 77, 77, 77]);
+        let picture =
+            Picture::srgb8(Size::new(4, 1), Layout::Rgb, vec![0, 255, 0, 0, 0, 255, 255, 255, 255, 77, 77, 77]);
         let gray = gray(picture);
         assert_eq!(gray.layout, Layout::Gray);
         assert_eq!(gray.as_u8().unwrap(), [220, 76, 255, 77]);

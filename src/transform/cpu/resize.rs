@@ -66,7 +66,14 @@ fn exact(window: [f64; 4], size: Size, source: Size) -> Option<(usize, usize)> {
 }
 
 /// Copies a part, to 8 bits and the result's colours.
-fn cut(picture: Picture, left: usize, top: usize, size: Size, keep_profile: bool, work: &Work) -> Result<Picture, Stopped> {
+fn cut(
+    picture: Picture,
+    left: usize,
+    top: usize,
+    size: Size,
+    keep_profile: bool,
+    work: &Work,
+) -> Result<Picture, Stopped> {
     let mut rows = Rows::new(&picture, keep_profile);
     if size == picture.size && rows.unchanged() && picture.as_u8().is_some() {
         let colour = rows.colour;
@@ -87,7 +94,13 @@ fn cut(picture: Picture, left: usize, top: usize, size: Size, keep_profile: bool
 }
 
 /// In linear light, streaming.
-fn linear(picture: &Picture, window: [f64; 4], size: Size, keep_profile: bool, work: &Work) -> Result<Picture, Stopped> {
+fn linear(
+    picture: &Picture,
+    window: [f64; 4],
+    size: Size,
+    keep_profile: bool,
+    work: &Work,
+) -> Result<Picture, Stopped> {
     let mut rows = Rows::new(picture, keep_profile);
     let layout = rows.layout;
     let channels = layout.channels();
@@ -231,3 +244,7 @@ fn typed<P: PixelTrait>(values: &[u8], source: Size, window: [f64; 4], samples: 
         let _ = Resizer::new().resize_typed(&from, &mut to, &options);
     }
 }
+
+#[cfg(test)]
+#[path = "resize_tests.rs"]
+mod tests;

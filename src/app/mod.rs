@@ -1,0 +1,9 @@
+//! The composition root: builds every part once from the config, and runs them.
+//!
+//! Always true: nothing else knows whether originals and derivatives lie in a folder, in a bucket or behind HTTP.
+
+mod origin;
+mod serve;
+
+pub use origin::{look, origin, urls};
+pub use serve::serve;

@@ -1,0 +1,198 @@
+//! `fovea serve`: listeners first, then what takes time, then ready; until a signal ends it in order.
+
+use std::io::Write;
+use std::net::SocketAddr;
+use std::num::{NonZeroU32, NonZeroUsize};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::origin::{origin, urls};
+use crate::config::{self, Config, samples};
+use crate::http::{self, AccessTarget, Api, Certificates, Images, Listener, Log, Routes, Running, Server};
+use crate::serve::Origin;
+use crate::telemetry;
+
+/// How long a shutdown waits for variants to be written that were answered already.
+const STORE_DRAIN: Duration = Duration::from_secs(10);
+
+/// How many addresses the rate limit remembers.
+const RATE_ADDRESSES_MAX: usize = 100_000;
+
+/// Serves until SIGTERM or SIGINT, then finishes what is under way.
+///
+/// # Errors
+/// A part that cannot be built, or an address that cannot be listened on.
+pub async fn serve(config: Config) -> Result<()> {
+    let begun = Instant::now();
+    let telemetry = telemetry::start(&telemetry_settings(&config.telemetry))?;
+    let metrics = telemetry::install()?;
+    samples::unpack(&config).context("writing the sample pictures")?;
+    let certificates = certificates(&config)?;
+    let images = Server::bind(image_listener(&config, certificates.clone()))?;
+    let control = Server::bind(Listener::new("api", vec![config.api.listen]))?;
+    let origin = origin(&config).await?;
+    let draining = Arc::new(AtomicBool::new(false));
+    let routes = Routes::new(Api {
+        origin: origin.clone(),
+        token: (!config.api.token.is_empty()).then(|| config.api.token.expose().to_owned()),
+        metrics: {
+            let (origin, metrics) = (origin.clone(), metrics.clone());
+            Arc::new(move || {
+                origin.observe();
+                metrics.render()
+            })
+        },
+        draining: draining.clone(),
+        body_bytes_max: 64 << 10,
+    });
+    let control = control.start(Arc::new(routes))?;
+    let (log, writer) = Log::open(&access_log(&config)).context("http.access_log")?;
+    let handler = Images::new(origin.clone(), image_settings(&config), log.clone());
+    let images = images.start(Arc::new(handler))?;
+    tokio::spawn(metrics.keep_up());
+    tokio::spawn({
+        let origin = origin.clone();
+        async move {
+            origin.warm().await;
+            tracing::info!(ms = begun.elapsed().as_millis() as u64, "ready");
+        }
+    });
+    greet(&config, &images, &control);
+    until_told(&config, &origin, certificates.as_deref(), &log).await?;
+    draining.store(true, Ordering::Release);
+    tracing::info!("finishing what is under way");
+    let cut = images.drain().await;
+    if cut > 0 {
+        tracing::warn!(connections = cut, "connections were cut off after http.drain_ms");
+    }
+    origin.finish_writes(STORE_DRAIN).await;
+    control.drain().await;
+    drop(log);
+    drop(writer);
+    telemetry.finish().await;
+    Ok(())
+}
+
+/// Waits for the signal to end; reloads on SIGHUP.
+async fn until_told(config: &Config, origin: &Origin, certificates: Option<&Certificates>, log: &Log) -> Result<()> {
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let mut hangup = signal(SignalKind::hangup())?;
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => return Ok(()),
+            _ = interrupt.recv() => return Ok(()),
+            _ = hangup.recv() => reload(config, origin, certificates, log),
+        }
+    }
+}
+
+/// Keys, presets and certificates, read anew; on an error what was in use stays.
+fn reload(config: &Config, origin: &Origin, certificates: Option<&Certificates>, log: &Log) {
+    log.reopen();
+    match config.reload().map_err(anyhow::Error::new).and_then(|config| urls(&config)) {
+        Ok(urls) => {
+            origin.replace_urls(Arc::new(urls));
+            tracing::info!("keys and presets were read anew");
+        }
+        Err(error) => tracing::error!(%error, "the configuration is wrong; keys and presets stay as they were"),
+    }
+    if let Some(Err(error)) = certificates.map(Certificates::reload) {
+        tracing::error!(%error, "the certificate could not be read; the old one stays");
+    }
+}
+
+/// Says where to look, with URLs to click.
+fn greet(config: &Config, images: &Running, control: &Running) {
+    let scheme = if config.http.tls_certificate.is_some() { "https" } else { "http" };
+    let shown = |addresses: &[SocketAddr]| addresses.first().map(ToString::to_string).unwrap_or_default();
+    let base = format!("{scheme}://{}", shown(images.addresses()));
+    let api = format!("http://{}", shown(control.addresses()));
+    let mut text = format!("Fovea {} serves images on {base} and the API on {api}\n", env!("CARGO_PKG_VERSION"));
+    if config.categories().any(|(name, _)| name == samples::CATEGORY) {
+        let sample = samples::SAMPLES[0].name;
+        text += &format!("\n  {base}/\n  {base}/{0}/{sample}/v1/w_800.auto\n", samples::CATEGORY);
+        text += &format!("  {base}/{0}/{sample}/v1/w_400,h_400,fit_cover.webp\n", samples::CATEGORY);
+        text += &format!("  {base}/{0}/{sample}/v1/info.json\n", samples::CATEGORY);
+    }
+    text += &format!("  {api}/health\n  {api}/metrics\n");
+    // Nobody may be reading; that is no reason to stop.
+    drop(std::io::stderr().write_all(text.as_bytes()));
+}
+
+fn telemetry_settings(settings: &config::Telemetry) -> telemetry::Settings {
+    telemetry::Settings {
+        directives: settings.log.clone(),
+        format: match settings.format {
+            config::LogFormat::Text => telemetry::Format::Text,
+            config::LogFormat::Json => telemetry::Format::Json,
+            config::LogFormat::Auto => telemetry::Format::Auto,
+        },
+        otlp: settings
+            .otlp_endpoint
+            .clone()
+            .map(|endpoint| telemetry::Otlp { endpoint, ratio: settings.otlp_ratio }),
+    }
+}
+
+fn certificates(config: &Config) -> Result<Option<Arc<Certificates>>> {
+    let Some((chain, key)) = config.http.tls_certificate.as_ref().zip(config.http.tls_key.as_ref()) else {
+        return Ok(None);
+    };
+    Ok(Some(Arc::new(Certificates::load(chain, key).context("http.tls_certificate")?)))
+}
+
+fn image_listener(config: &Config, tls: Option<Arc<Certificates>>) -> Listener {
+    let settings = &config.http;
+    let ms = Duration::from_millis;
+    let cores = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
+    let mut listener = Listener::new("image", vec![settings.listen]);
+    listener.tls = tls;
+    listener.threads = Some(NonZeroUsize::new(settings.threads).unwrap_or(cores));
+    listener.limits.connections_max = settings.connections_max;
+    listener.limits.head_bytes_max = settings.header_bytes_max.bytes() as usize;
+    listener.limits.head_timeout = ms(settings.header_timeout_ms);
+    listener.limits.idle_timeout = ms(settings.idle_timeout_ms);
+    listener.limits.stall_timeout = ms(settings.write_stall_ms);
+    listener.limits.drain_timeout = ms(settings.drain_ms);
+    listener
+}
+
+fn image_settings(config: &Config) -> http::Settings {
+    let rate = NonZeroU32::new(config.rate_limit.per_second).map(|per_second| http::Rate {
+        per_second,
+        burst: NonZeroU32::new(config.rate_limit.burst).unwrap_or(per_second),
+        addresses_max: RATE_ADDRESSES_MAX,
+    });
+    let shows = config.http.start_page && config.categories().any(|(name, _)| name == samples::CATEGORY);
+    let sample = |sample: &samples::Sample| http::Sample {
+        asset: format!("{}/{}", samples::CATEGORY, sample.name),
+        title: sample.about.to_owned(),
+        credit: String::new(),
+    };
+    http::Settings {
+        request_timeout: Duration::from_millis(config.http.request_timeout_ms),
+        trusted_proxies: config.http.trusted_proxies.clone(),
+        rate,
+        access_log: access_log(config),
+        demo: shows.then(|| http::Demo { samples: samples::SAMPLES.iter().map(sample).collect() }),
+        ..http::Settings::default()
+    }
+}
+
+fn access_log(config: &Config) -> http::AccessLog {
+    http::AccessLog {
+        target: match &config.http.access_log {
+            config::AccessLog::None => None,
+            config::AccessLog::Stdout => Some(AccessTarget::Stdout),
+            config::AccessLog::File(path) => Some(AccessTarget::File(path.into())),
+        },
+        form: match config.http.access_log_format {
+            config::AccessLogFormat::Text => http::AccessForm::Text,
+            config::AccessLogFormat::Json => http::AccessForm::Json,
+        },
+    }
+}

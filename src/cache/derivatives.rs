@@ -1,0 +1,230 @@
+//! The derivative store: variants in a folder or S3, one object each, with everything an answer needs in its metadata.
+//!
+//! Writes go through a bounded queue to a few tasks. A full queue drops the write: the variant is made again one day.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+use tokio::sync::mpsc;
+
+use super::entry::{Entry, Tags, unix_ms};
+use super::purges::{PURGES_KEY, Purges};
+use crate::base::{AssetDigest, VariantKey, digest::asset_prefix};
+use crate::object::{self, ObjectStore, PutOptions};
+
+/// The most bytes that are read as one derivative.
+const DERIVATIVE_BYTES_MAX: u64 = 256 << 20;
+
+/// How long a read may take before the variant is made instead.
+const READ_TIME_MAX: Duration = Duration::from_secs(2);
+
+/// How long a store that failed is left alone.
+const REST: Duration = Duration::from_secs(2);
+
+/// Tasks that write.
+const WRITERS: usize = 4;
+
+/// The metadata name under which an alias' object says what it stands for.
+const ALIAS: &str = "fovea-alias";
+
+/// The derivative store.
+#[derive(Debug, Clone)]
+pub struct Derivatives {
+    store: Arc<dyn ObjectStore>,
+    writes: mpsc::Sender<Write>,
+    queued: Arc<Queued>,
+    queue_bytes_max: usize,
+    cache_control: Option<Arc<str>>,
+}
+
+/// What waits to be written, in bytes and pieces.
+#[derive(Debug, Default)]
+struct Queued {
+    bytes: AtomicUsize,
+    writes: AtomicUsize,
+    rest_until_ms: AtomicU64,
+}
+
+#[derive(Debug)]
+struct Write {
+    key: String,
+    body: Bytes,
+    options: PutOptions,
+}
+
+/// What the store holds under a key.
+#[derive(Debug)]
+pub enum Found {
+    /// A variant.
+    Entry(Box<Entry>),
+    /// What an `auto` came to.
+    Alias(VariantKey),
+}
+
+impl Derivatives {
+    /// Over a store; starts the writers. At most `queue_max` writes wait, with at most `queue_bytes_max` bytes.
+    pub fn start(
+        store: Arc<dyn ObjectStore>,
+        queue_max: usize,
+        queue_bytes_max: usize,
+        cache_control: Option<String>,
+    ) -> Self {
+        let (writes, queue) = mpsc::channel(queue_max.max(1));
+        let queue = Arc::new(tokio::sync::Mutex::new(queue));
+        let queued = Arc::new(Queued::default());
+        for _ in 0..WRITERS {
+            tokio::spawn(write_all(store.clone(), queue.clone(), queued.clone()));
+        }
+        Self { store, writes, queued, queue_bytes_max, cache_control: cache_control.map(Into::into) }
+    }
+
+    /// What is stored under a key, unless a purge took it. A store that fails or is slow counts as empty, and is left alone
+    /// for a moment, so that its outage costs requests nothing but the work of making their variants.
+    pub async fn find(&self, key: &VariantKey, tags: &Tags, purges: &Purges) -> Option<Found> {
+        if self.resting() {
+            count_read("skipped");
+            return None;
+        }
+        match tokio::time::timeout(READ_TIME_MAX, self.read(key, tags, purges)).await {
+            Ok(Ok(found)) => {
+                count_read(if found.is_some() { "hit" } else { "miss" });
+                found
+            }
+            Ok(Err(error)) => self.rest(&error.to_string()),
+            Err(_) => self.rest("it did not answer in time"),
+        }
+    }
+
+    fn resting(&self) -> bool {
+        unix_ms(SystemTime::now()) < self.queued.rest_until_ms.load(Ordering::Relaxed)
+    }
+
+    fn rest(&self, why: &str) -> Option<Found> {
+        count_read("failed");
+        tracing::warn!(why, "the derivative store could not be read; variants are made without it for {REST:?}");
+        let until = unix_ms(SystemTime::now() + REST);
+        self.queued.rest_until_ms.store(until, Ordering::Relaxed);
+        None
+    }
+
+    async fn read(&self, key: &VariantKey, tags: &Tags, purges: &Purges) -> Result<Option<Found>, object::Error> {
+        let reading = match self.store.open(&key.path()).await {
+            Ok(reading) => reading,
+            Err(object::Error::NotFound) => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let meta = reading.meta.clone();
+        let bytes = reading.bytes(DERIVATIVE_BYTES_MAX).await?;
+        if let Some(digest) = meta.user.get(ALIAS) {
+            let made = meta.user.get("fovea-made-at-ms").and_then(|text| text.parse().ok()).unwrap_or(0);
+            let allowed = purges.allow(tags, &key.asset, made);
+            let digest = crate::base::Digest::from_hex(digest).filter(|_| allowed);
+            return Ok(digest.map(|digest| Found::Alias(VariantKey { asset: key.asset, digest })));
+        }
+        let entry = Entry::from_object(&meta, bytes);
+        Ok(entry.filter(|entry| purges.allow(tags, &key.asset, entry.made_at_ms)).map(|entry| Found::Entry(entry.into())))
+    }
+
+    /// Writes an entry behind the answer. Never waits; answers whether the write was taken.
+    pub fn keep(&self, key: &VariantKey, entry: &Entry, tags: &Tags) -> bool {
+        let options = entry.options(tags, self.cache_control.as_deref());
+        self.enqueue(Write { key: key.path(), body: entry.bytes.clone(), options })
+    }
+
+    /// Writes behind the answer what an `auto` came to.
+    pub fn keep_alias(&self, alias: &VariantKey, key: &VariantKey, made_at_ms: u64) -> bool {
+        let mut options = PutOptions::default();
+        options.user.insert(ALIAS.to_owned(), key.digest.hex(64));
+        options.user.insert("fovea-made-at-ms".to_owned(), made_at_ms.to_string());
+        self.enqueue(Write { key: alias.path(), body: Bytes::new(), options })
+    }
+
+    fn enqueue(&self, write: Write) -> bool {
+        let bytes = write.body.len();
+        let before = self.queued.bytes.fetch_add(bytes, Ordering::Relaxed);
+        self.queued.writes.fetch_add(1, Ordering::Relaxed);
+        let taken = before + bytes <= self.queue_bytes_max && self.writes.try_send(write).is_ok();
+        if !taken {
+            self.queued.done(bytes);
+            metrics::counter!("fovea_store_writes_total", "outcome" => "dropped").increment(1);
+        }
+        taken
+    }
+
+    /// Bytes and writes that wait.
+    pub fn backlog(&self) -> (usize, usize) {
+        (self.queued.bytes.load(Ordering::Relaxed), self.queued.writes.load(Ordering::Relaxed))
+    }
+
+    /// Waits until nothing waits to be written, at most so long.
+    pub async fn drain(&self, time: Duration) {
+        let until = tokio::time::Instant::now() + time;
+        while self.backlog().1 > 0 && tokio::time::Instant::now() < until {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    /// Deletes everything of an asset; answers how many objects.
+    pub async fn purge_asset(&self, asset: &AssetDigest) -> Result<u64, object::Error> {
+        self.store.delete_prefix(&asset_prefix(asset)).await
+    }
+
+    /// Deletes one variant or alias.
+    pub async fn delete(&self, key: &VariantKey) -> Result<(), object::Error> {
+        self.store.delete(&key.path()).await
+    }
+
+    /// Reads the moments of earlier purges.
+    pub async fn load_purges(&self, purges: &Purges) -> Result<(), object::Error> {
+        let reading = match self.store.open(PURGES_KEY).await {
+            Err(object::Error::NotFound) => return Ok(()),
+            other => other?,
+        };
+        let json = reading.bytes(4 << 20).await?;
+        purges.load(&json).map_err(|error| object::Error::Unavailable(format!("{PURGES_KEY} is broken: {error}")))
+    }
+
+    /// Writes the moments of purges.
+    pub async fn save_purges(&self, purges: &Purges) -> Result<(), object::Error> {
+        let options = PutOptions { content_type: Some("application/json".to_owned()), ..PutOptions::default() };
+        self.store.put(PURGES_KEY, purges.save().into(), &options).await.map(drop)
+    }
+
+    /// Whether the store answers.
+    pub async fn ping(&self) -> Result<(), object::Error> {
+        self.store.ping().await
+    }
+}
+
+fn count_read(outcome: &'static str) {
+    metrics::counter!("fovea_store_reads_total", "outcome" => outcome).increment(1);
+}
+
+impl Queued {
+    fn done(&self, bytes: usize) {
+        self.bytes.fetch_sub(bytes, Ordering::Relaxed);
+        self.writes.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+async fn write_all(
+    store: Arc<dyn ObjectStore>,
+    queue: Arc<tokio::sync::Mutex<mpsc::Receiver<Write>>>,
+    queued: Arc<Queued>,
+) {
+    loop {
+        let Some(write) = queue.lock().await.recv().await else { return };
+        let bytes = write.body.len();
+        let outcome = match store.put(&write.key, write.body, &write.options).await {
+            Ok(_) => "written",
+            Err(error) => {
+                tracing::warn!(%error, "a derivative was not stored; it will be made again when asked for");
+                "failed"
+            }
+        };
+        metrics::counter!("fovea_store_writes_total", "outcome" => outcome).increment(1);
+        queued.done(bytes);
+    }
+}

@@ -1,0 +1,273 @@
+//! Every format there and back through the decoders: lossless exactly, lossy by SSIMULACRA2.
+
+use std::path::Path;
+use std::time::Duration;
+
+use ssimulacra2::{ColorPrimaries, Rgb, TransferCharacteristic, compute_frame_ssimulacra2};
+
+use super::*;
+use crate::base::{Deadline, Limits};
+use crate::decode::{self, Want};
+use crate::pixels::{ColourSpace, Layout};
+
+const LAYOUTS: [Layout; 4] = [Layout::Gray, Layout::GrayAlpha, Layout::Rgb, Layout::Rgba];
+const WRITABLE: [Format; 5] = [Format::Jpeg, Format::Png, Format::WebP, Format::Avif, Format::Gif];
+
+fn work() -> Work {
+    Work::until(Deadline::after(Duration::from_secs(60)))
+}
+
+fn settings(format: Format, quality: u8) -> Settings {
+    Settings { format, quality, lossless: false, progressive: false, exif: None, icc: None }
+}
+
+fn lossless(format: Format) -> Settings {
+    Settings { lossless: true, ..settings(format, 80) }
+}
+
+/// The first picture of a file, as 8-bit RGBA.
+fn opened(file: &[u8]) -> (decode::Header, Vec<[u8; 4]>) {
+    let limits = Limits::default();
+    let header = decode::probe(file, &limits).unwrap();
+    let picture = decode::decode(file, &header, &Want::all(&header), &limits, &work()).unwrap().picture;
+    assert_eq!(picture.size, header.size);
+    (header, wide(&picture))
+}
+
+fn wide(picture: &Picture) -> Vec<[u8; 4]> {
+    samples8(picture).chunks_exact(picture.layout.channels()).map(|pixel| palette::rgba(pixel, picture.layout)).collect()
+}
+
+fn photo() -> Picture {
+    let bytes = std::fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("samples/brushes.jpg")).unwrap();
+    let limits = Limits::default();
+    let header = decode::probe(&bytes, &limits).unwrap();
+    let picture = decode::decode(&bytes, &header, &Want::all(&header), &limits, &work()).unwrap().picture;
+    // A part of 301 x 201, so that no block is whole at the border.
+    let (width, values) = (picture.size.width as usize, picture.as_u8().unwrap());
+    let rows = values.chunks_exact(width * 3).skip(100).take(201);
+    Picture::srgb8(Size::new(301, 201), Layout::Rgb, rows.flat_map(|row| row[300..300 + 903].to_vec()).collect())
+}
+
+/// Noise in every channel, alpha too; not a palette and not gray.
+fn noise(width: u32, height: u32, layout: Layout) -> Picture {
+    let mut random = fastrand::Rng::with_seed(u64::from(width * 31 + height));
+    let count = width as usize * height as usize * layout.channels();
+    Picture::srgb8(Size::new(width, height), layout, (0..count).map(|_| random.u8(..)).collect())
+}
+
+fn score(a: &[[u8; 4]], b: &[[u8; 4]], size: Size) -> f64 {
+    let frame = |pixels: &[[u8; 4]]| {
+        let pixels = pixels.iter().map(|p| [0, 1, 2].map(|at: usize| f32::from(p[at]) / 255.0)).collect();
+        let (width, height) = (size.width as usize, size.height as usize);
+        Rgb::new(pixels, width, height, TransferCharacteristic::SRGB, ColorPrimaries::BT709).unwrap()
+    };
+    compute_frame_ssimulacra2(frame(a), frame(b)).unwrap()
+}
+
+/// Equal but for the colour of what cannot be seen.
+fn seen(pixel: [u8; 4]) -> [u8; 4] {
+    if pixel[3] == 0 { [0; 4] } else { pixel }
+}
+
+#[test]
+fn lossless_is_exact() {
+    for layout in LAYOUTS {
+        for (width, height) in [(1, 1), (1, 33), (33, 1), (17, 23), (64, 64)] {
+            let picture = noise(width, height, layout);
+            let right = wide(&picture);
+            let (_, png) = opened(&still(&picture, &settings(Format::Png, 1), &work()).unwrap());
+            assert_eq!(png, right, "PNG {layout:?} {width}x{height}");
+            let (_, webp) = opened(&still(&picture, &lossless(Format::WebP), &work()).unwrap());
+            let (webp, right): (Vec<_>, Vec<_>) = webp.into_iter().zip(right).map(|(a, b)| (seen(a), seen(b))).unzip();
+            assert_eq!(webp, right, "WebP {layout:?} {width}x{height}");
+        }
+    }
+}
+
+#[test]
+fn few_colours_make_a_small_exact_png() {
+    for (colours, alpha, bytes_max) in [(2, false, 400), (4, true, 700), (16, true, 1200), (200, true, 6000), (256, false, 6000)] {
+        let samples = (0..64 * 64u32)
+            .flat_map(|at| {
+                let index = (at / 8 + at / 640) % colours;
+                let opacity = if alpha && index % 3 == 0 { (index * 7 % 250) as u8 } else { 255 };
+                [(index * 37 % 256) as u8, index as u8, (255 - index) as u8, opacity]
+            })
+            .collect();
+        let picture = Picture::srgb8(Size::new(64, 64), Layout::Rgba, samples);
+        let file = still(&picture, &settings(Format::Png, 80), &work()).unwrap();
+        assert_eq!(opened(&file).1, wide(&picture), "{colours}");
+        assert_eq!(file[25], 3, "colour type of {colours} colours");
+        assert!(file.len() < bytes_max, "{colours}: {} bytes", file.len());
+    }
+}
+
+#[test]
+fn a_photo_keeps_its_looks() {
+    let photo = photo();
+    let right = wide(&photo);
+    for (format, quality, score_min, bytes_max) in [
+        (Format::Jpeg, 80, 70.0, 40_000),
+        (Format::Jpeg, 95, 85.0, 90_000),
+        (Format::WebP, 80, 65.0, 32_000),
+        (Format::Avif, 60, 55.0, 30_000),
+        (Format::Avif, 80, 70.0, 45_000),
+        (Format::Gif, 80, 20.0, 70_000),
+    ] {
+        let file = still(&photo, &settings(format, quality), &work()).unwrap();
+        let (header, found) = opened(&file);
+        assert_eq!((header.format, header.alpha), (format, false));
+        let score = score(&right, &found, photo.size);
+        println!("{format:?} q{quality}: {} bytes, {score:.1}", file.len());
+        assert!(score >= score_min, "{format:?} q{quality}: {score}");
+        assert!(file.len() <= bytes_max, "{format:?} q{quality}: {} bytes", file.len());
+    }
+    let of = |progressive| still(&photo, &Settings { progressive, ..settings(Format::Jpeg, 80) }, &work()).unwrap();
+    let (header, found) = opened(&of(true));
+    assert!(header.progressive && !opened(&of(false)).0.progressive);
+    assert_eq!(found, opened(&of(false)).1);
+}
+
+#[test]
+fn alpha_and_odd_sizes_survive() {
+    for format in WRITABLE {
+        for (width, height) in [(1, 1), (1, 7), (9, 1), (2, 3), (15, 17), (65, 33)] {
+            for layout in LAYOUTS {
+                // Smooth, left half opaque, right half transparent.
+                let picture = noise(width, height, layout);
+                let mut samples = vec![140u8; picture.samples.len()];
+                let channels = layout.channels();
+                if layout.has_alpha() {
+                    for (at, pixel) in samples.chunks_exact_mut(channels).enumerate() {
+                        pixel[channels - 1] = if (at as u32 % width) * 2 < width { 255 } else { 0 };
+                    }
+                }
+                let picture = Picture::srgb8(picture.size, layout, samples);
+                let file = still(&picture, &settings(format, 85), &work())
+                    .unwrap_or_else(|error| panic!("{format:?} {layout:?} {width}x{height}: {error}"));
+                let (header, found) = opened(&file);
+                assert_eq!(header.size, picture.size);
+                for (found, right) in found.iter().zip(wide(&picture)) {
+                    let right = match (format, right[3]) {
+                        (Format::Jpeg, 0) => [255; 4],
+                        _ => right,
+                    };
+                    let worst = seen(*found).iter().zip(seen(right)).map(|(a, b)| a.abs_diff(b)).max().unwrap();
+                    let most = if format == Format::Jpeg && layout.has_alpha() { 40 } else { 8 };
+                    assert!(worst <= most, "{format:?} {layout:?} {width}x{height}: {found:?} {right:?}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn equal_input_makes_equal_bytes() {
+    let photo = photo();
+    for format in WRITABLE {
+        let file = || still(&photo, &settings(format, 70), &work()).unwrap();
+        assert!(file() == file(), "{format:?}");
+    }
+}
+
+#[test]
+fn metadata_arrives() {
+    let exif: Arc<[u8]> = strip::tests::exif_block().into();
+    let icc: Arc<[u8]> = moxcms::ColorProfile::new_display_p3().encode().unwrap().into();
+    let picture = noise(20, 20, Layout::Rgba);
+    for (format, lossless, holds_icc) in [
+        (Format::Jpeg, false, true),
+        (Format::Png, false, true),
+        (Format::WebP, false, true),
+        (Format::WebP, true, true),
+        (Format::Avif, false, false),
+    ] {
+        let plain = Settings { lossless, ..settings(format, 80) };
+        let with = Settings { exif: Some(exif.clone()), icc: Some(icc.clone()), ..plain.clone() };
+        let (header, found) = opened(&still(&picture, &with, &work()).unwrap());
+        assert_eq!(header.exif.as_deref(), Some(&*exif), "{format:?}");
+        if holds_icc {
+            assert_eq!(header.icc.as_deref(), Some(&*icc), "{format:?}");
+        }
+        let (header, same) = opened(&still(&picture, &plain, &work()).unwrap());
+        assert_eq!((header.exif, header.icc, found == same), (None, None, true), "{format:?}");
+        assert_eq!(header.alpha, format != Format::Jpeg, "{format:?}");
+    }
+    // A profile of several markers.
+    let long: Arc<[u8]> = (0..200_000u32).map(|at| (at % 251) as u8).collect();
+    let file = still(&picture, &Settings { icc: Some(long.clone()), ..settings(Format::Jpeg, 80) }, &work()).unwrap();
+    assert_eq!(opened(&file).0.icc.as_deref(), Some(&*long));
+}
+
+#[test]
+fn animations_come_back() {
+    let size = Size::new(24, 18);
+    // A square that moves over a transparent ground and leaves holes behind it, then an opaque frame.
+    let frames: Vec<Frame> = (0..6u32)
+        .map(|step| {
+            let pixels = (0..size.height).flat_map(|y| (0..size.width).map(move |x| (x, y))).flat_map(|(x, y)| {
+                let inside = (step * 3..step * 3 + 6).contains(&x) && (4..12).contains(&y);
+                if inside { [200, 10 * step as u8, 30, 255] } else if step == 5 { [0, 0, 255, 255] } else { [0; 4] }
+            });
+            let picture = Picture::srgb8(size, Layout::Rgba, pixels.collect());
+            Frame { picture, delay_ms: 33 + step * 10 }
+        })
+        .collect();
+    for format in [Format::Gif, Format::WebP] {
+        for loops in [0, 1, 5] {
+            let mut animation = animation(size, loops, &lossless(format)).unwrap();
+            for frame in &frames {
+                animation.push(frame, &work()).unwrap();
+            }
+            let file = animation.finish().unwrap();
+            let limits = Limits::default();
+            let header = decode::probe(&file, &limits).unwrap();
+            assert_eq!((header.size, header.frames, header.loops), (size, 6, loops), "{format:?}");
+            let mut found = decode::frames(&file, &header, &limits).unwrap();
+            let mut total_ms = 0;
+            for frame in &frames {
+                let back = found.next(&work()).unwrap().unwrap();
+                let (back_pixels, right): (Vec<_>, Vec<_>) =
+                    wide(&back.picture).into_iter().zip(wide(&frame.picture)).map(|(a, b)| (seen(a), seen(b))).unzip();
+                assert_eq!(back_pixels, right, "{format:?}");
+                assert!(back.delay_ms.abs_diff(frame.delay_ms) <= 10, "{format:?} {}", back.delay_ms);
+                total_ms += back.delay_ms;
+            }
+            assert!(found.next(&work()).unwrap().is_none() && !found.damaged());
+            // Hundredths of a second are rounded, but not each time in the same direction.
+            assert!(total_ms.abs_diff(frames.iter().map(|frame| frame.delay_ms).sum()) <= 5, "{format:?} {total_ms}");
+        }
+    }
+}
+
+#[test]
+fn what_cannot_be_is_refused() {
+    for format in WRITABLE {
+        let side = side_max(format).saturating_add(1);
+        let found = animation(Size::new(side, 1), 0, &settings(format, 80));
+        assert!(matches!(found, Err(Error::TooLarge { .. })), "{format:?}");
+    }
+    let wide = Picture::srgb8(Size::new(16_384, 1), Layout::Gray, vec![0; 16_384]);
+    assert!(matches!(still(&wide, &settings(Format::WebP, 80), &work()), Err(Error::TooLarge { side_max: 16_383, .. })));
+    assert!(still(&wide, &settings(Format::Jpeg, 80), &work()).is_ok());
+    let pixel = noise(1, 1, Layout::Rgb);
+    assert!(matches!(still(&pixel, &settings(Format::Tiff, 80), &work()), Err(Error::Encoder { .. })));
+    let cancelled = work();
+    cancelled.cancel();
+    for format in WRITABLE {
+        let found = still(&pixel, &settings(format, 80), &cancelled);
+        assert!(matches!(found, Err(Error::Stopped(Stopped::Cancelled))), "{format:?}");
+    }
+    assert_eq!(pixel.colour, ColourSpace::Srgb);
+}
+
+#[test]
+fn webp_stops_on_the_way() {
+    let big = noise(1500, 1500, Layout::Rgb);
+    let work = Work::until(Deadline::after(Duration::from_millis(60)));
+    let begun = std::time::Instant::now();
+    let found = still(&big, &settings(Format::WebP, 90), &work);
+    assert!(matches!(found, Err(Error::Stopped(Stopped::Deadline))));
+    assert!(begun.elapsed() < Duration::from_secs(5));
+}

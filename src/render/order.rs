@@ -1,0 +1,279 @@
+//! What to render, what it will cost, and what came out.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::{Error, SharedHeader, animation, still};
+use crate::base::{Digest, Format, Limits, Size, Stages, Work};
+use crate::decode::{self, Header, Want};
+use crate::encode;
+use crate::inspect;
+use crate::plan::{Allowed, Bucket, Choice, Needs, Plan, Quality, QualityStep, choose};
+use crate::transform::{self, Geometry, Light};
+
+/// How much larger than the target a reduced decode stays, in hundredths. A reduced decode averages in gamma space, so every
+/// step of it costs quality against linear light; at 1.7 the loss against a gamma reference is at most 0.2 SSIMULACRA2.
+pub const MARGIN_PERCENT: u32 = 170;
+
+/// A category's settings that change bytes.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Look {
+    /// The light in which pictures are resized.
+    pub light: Light,
+    /// Default qualities.
+    pub qualities: Qualities,
+    /// JPEG in several scans.
+    pub progressive: bool,
+    /// Whether `meta_all` may keep the location, and `info.json` shows it.
+    pub location: bool,
+    /// Which formats `auto` may choose.
+    pub allowed: Allowed,
+}
+
+/// Default qualities, each on its format's own scale.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Qualities {
+    /// JPEG.
+    pub jpeg: u8,
+    /// WebP, lossy.
+    pub webp: u8,
+    /// AVIF.
+    pub avif: u8,
+}
+
+impl Default for Qualities {
+    fn default() -> Self {
+        Self { jpeg: 80, webp: 80, avif: 60 }
+    }
+}
+
+impl Qualities {
+    /// The quality to encode with.
+    pub fn level(&self, format: Format, asked: Option<Quality>) -> u8 {
+        let default = match format {
+            Format::WebP => self.webp,
+            Format::Avif => self.avif,
+            _ => self.jpeg,
+        };
+        match asked {
+            None | Some(Quality::Step(QualityStep::MediumHigh)) => default,
+            Some(Quality::Level(level)) => level,
+            Some(Quality::Step(QualityStep::Low)) => default.saturating_sub(20).max(1),
+            Some(Quality::Step(QualityStep::MediumLow)) => default.saturating_sub(10).max(1),
+            Some(Quality::Step(QualityStep::High)) => (default + 10).min(100),
+        }
+    }
+}
+
+impl Look {
+    /// What of the settings goes into a variant's key. The location only changes `info.json` and kept metadata, and is part
+    /// of it all the same: a category that stops showing locations must not answer old bytes.
+    pub fn digest(&self) -> Digest {
+        Digest::of(format!("{self:?}").as_bytes())
+    }
+}
+
+/// Which format to make.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Target {
+    /// This one.
+    Format(Format),
+    /// The best for the picture up to a capability.
+    Best(Bucket),
+}
+
+/// A variant to make.
+#[derive(Clone, Debug)]
+pub struct Order {
+    /// The original.
+    pub source: Bytes,
+    /// Its header.
+    pub header: SharedHeader,
+    /// The transform.
+    pub plan: Arc<Plan>,
+    /// The format.
+    pub target: Target,
+    /// The category's settings.
+    pub look: Arc<Look>,
+    /// Bounds on originals.
+    pub limits: Limits,
+}
+
+/// A variant that was made.
+#[derive(Clone, Debug)]
+pub struct Rendered {
+    /// The file.
+    pub bytes: Vec<u8>,
+    /// Its format.
+    pub format: Format,
+    /// Its size.
+    pub size: Size,
+    /// The encoder's quality; none for lossless.
+    pub quality: Option<u8>,
+    /// Whether the original was broken and this is what could be saved of it.
+    pub damaged: bool,
+    /// Where the time went.
+    pub stages: Stages,
+}
+
+impl Order {
+    /// The geometry: where every pixel of the result comes from.
+    pub fn geometry(&self) -> Result<Geometry, Error> {
+        Ok(geometry(&self.header, &self.plan)?)
+    }
+
+    /// An upper bound of the bytes that rendering holds at once beside the original, its result included.
+    pub fn bytes_of_work(&self) -> Result<u64, Error> {
+        let geometry = self.geometry()?;
+        let want = want(&self.header, &geometry);
+        let settings = self.settings(self.widest_format(), false);
+        let decoded = if want.margin_percent > 0 && self.header.format == Format::Jpeg {
+            // The smallest eighth that keeps the margin is at most twice it.
+            let side = |target: u32, full: u32| full.min(target.saturating_mul(want.margin_percent * 2) / 100 + 8);
+            Size::new(side(want.target.width, want.region.width), side(want.target.height, want.region.height))
+        } else if self.header.format == Format::Svg {
+            want.target
+        } else {
+            want.region.size()
+        };
+        let channels = if self.header.alpha || self.header.model == decode::Model::Cmyk { 4 } else { 3 };
+        let decoding = decode::bytes_of_work(&self.header, &want);
+        let transforming = transform::bytes_of_work(decoded, channels, &geometry);
+        let encoding = encode::bytes_of_work(geometry.canvas, &settings);
+        let frames = if self.animated(self.widest_format()) { u64::from(self.header.frames) } else { 1 };
+        // An animation's coded frames gather until its end; a lossless frame is at most about its pixels.
+        let gathered = geometry.canvas.pixels() * frames.saturating_sub(1);
+        Ok(decoding + transforming + encoding + gathered)
+    }
+
+    /// Whether the result is an animation, in the given format.
+    pub fn animated(&self, format: Format) -> bool {
+        self.header.frames > 1 && self.plan.animate && format.holds_animation()
+    }
+
+    fn widest_format(&self) -> Format {
+        match self.target {
+            Target::Format(format) => format,
+            Target::Best(_) if self.header.frames > 1 && self.plan.animate => Format::WebP,
+            Target::Best(Bucket::Avif) => Format::Avif,
+            Target::Best(Bucket::WebP) => Format::WebP,
+            Target::Best(Bucket::Base) => Format::Png,
+        }
+    }
+
+    /// Chooses the format, by what the picture turned out to need.
+    pub(super) fn choose(&self, alpha: bool, flat: impl FnOnce() -> bool) -> Choice {
+        match self.target {
+            Target::Format(format) => {
+                // A named WebP stays without loss where the picture is flat and nobody asked for a quality.
+                Choice { format, lossless: format == Format::Png }
+            }
+            Target::Best(bucket) => {
+                let animated = self.header.frames > 1 && self.plan.animate;
+                let lossless_source = matches!(
+                    self.header.format,
+                    Format::Png | Format::Gif | Format::Bmp | Format::Tiff | Format::Svg | Format::WebP
+                );
+                let flat = self.plan.quality.is_none() && lossless_source && !animated && flat();
+                let needs = Needs { alpha, animated, flat, source: self.header.format };
+                choose(bucket, &needs, &self.look.allowed)
+            }
+        }
+    }
+
+    /// How to encode in a format.
+    pub(super) fn settings(&self, format: Format, lossless: bool) -> encode::Settings {
+        encode::Settings {
+            format,
+            quality: self.look.qualities.level(format, self.plan.quality),
+            lossless,
+            progressive: self.look.progressive,
+            exif: self.exif(),
+            icc: None,
+        }
+    }
+
+    fn exif(&self) -> Option<Arc<[u8]>> {
+        use crate::plan::Metadata;
+        let keep = match self.plan.metadata {
+            Metadata::None => return None,
+            Metadata::Copyright => encode::ExifKeep::Copyright,
+            Metadata::All if self.look.location => encode::ExifKeep::All,
+            Metadata::All => encode::ExifKeep::AllButLocation,
+        };
+        let exif = self.header.exif.as_deref()?;
+        encode::exif_filtered(exif, keep).map(Into::into)
+    }
+
+    /// Whether the result shows the original's own pixels, so that the original's bytes could stand for it.
+    pub(super) fn unchanged(&self, geometry: &Geometry) -> bool {
+        let plan = &self.plan;
+        let whole = geometry.region == [0.0, 0.0, f64::from(self.header.size.width), f64::from(self.header.size.height)];
+        whole
+            && geometry.scaled == self.header.size
+            && geometry.canvas == self.header.size
+            && geometry.turn == crate::base::Orientation::Upright
+            && plan.blur == 0.0
+            && plan.sharpen == 0.0
+            && !plan.gray
+            && (plan.background.is_none() || !self.header.alpha)
+            && self.header.orientation == crate::base::Orientation::Upright
+    }
+}
+
+/// The geometry of a plan on an original.
+pub fn geometry(header: &Header, plan: &Plan) -> Result<Geometry, transform::Error> {
+    transform::geometry(header.size, header.orientation, header.format == Format::Svg, plan)
+}
+
+/// What a decoder is asked for.
+pub(super) fn want(header: &Header, geometry: &Geometry) -> Want {
+    Want { region: geometry.region_px(header.size), target: geometry.scaled, margin_percent: MARGIN_PERCENT }
+}
+
+/// Makes the variant, on the caller's thread.
+pub fn run(order: &Order, work: &Work) -> Result<Rendered, Error> {
+    work.check()?;
+    let geometry = order.geometry()?;
+    let animates = match order.target {
+        Target::Format(format) => order.animated(format),
+        Target::Best(_) => order.header.frames > 1 && order.plan.animate,
+    };
+    let rendered = if animates {
+        let choice = order.choose(order.header.alpha, || false);
+        if choice.format.holds_animation() {
+            animation::render(order, &geometry, choice, work)?
+        } else {
+            still::render(order, &geometry, work)?
+        }
+    } else {
+        still::render(order, &geometry, work)?
+    };
+    Ok(original_if_smaller(order, &geometry, rendered))
+}
+
+/// Never an answer larger than the original in the same format at the same size: the original's bytes, stripped of
+/// metadata without touching a pixel, stand in where they are smaller.
+fn original_if_smaller(order: &Order, geometry: &Geometry, rendered: Rendered) -> Rendered {
+    use crate::plan::Metadata;
+    let same = rendered.format == order.header.format && order.unchanged(geometry);
+    let animated_alike = order.header.frames == 1 || order.animated(rendered.format);
+    if !same || !animated_alike || rendered.damaged || rendered.bytes.len() < order.source.len() {
+        return rendered;
+    }
+    let keep = match order.plan.metadata {
+        Metadata::None => encode::Keep::Appearance,
+        // What may stay of the metadata has been decided on the encoded result; these keep it.
+        Metadata::Copyright | Metadata::All => return rendered,
+    };
+    match encode::strip(&order.source, order.header.format, keep) {
+        Some(bytes) if bytes.len() < rendered.bytes.len() => Rendered { bytes, quality: None, ..rendered },
+        _ => rendered,
+    }
+}
+
+/// Whether a picture's colours are few and flat, so that it is better kept without loss.
+pub(super) fn flat(picture: &crate::pixels::Picture) -> bool {
+    inspect::is_flat(picture)
+}

@@ -1,0 +1,136 @@
+//! `info.json`: facts about an original, at the cost of one small decode; and originals as they are.
+
+use std::sync::Arc;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use serde_json::{Value, json};
+
+use super::fetch::Fetched;
+use super::wanted::Wanted;
+use super::{Error, Origin};
+use crate::base::{Digest, Format, Limits, Stages, Work};
+use crate::cache::Entry;
+use crate::decode::{self, Header, Model};
+use crate::plan::Plan;
+use crate::render::{self, Look, Order, Target};
+use crate::{inspect, transform};
+
+/// The side of the small picture that colours and hashes are taken from.
+const SAMPLE_SIDE: u32 = 100;
+
+impl Origin {
+    /// The entry of `info.json`.
+    pub(super) async fn info_entry(&self, wanted: &Wanted, fetched: &Fetched, work: &Work) -> Result<Entry, Error> {
+        let header = self.probe(wanted, &fetched.bytes, work).await?;
+        let order = Order {
+            source: fetched.bytes.clone(),
+            header,
+            plan: Arc::new(Plan::within(SAMPLE_SIDE, SAMPLE_SIDE)),
+            target: Target::Format(Format::Png),
+            look: wanted.category.look.clone(),
+            limits: wanted.category.limits,
+        };
+        let needed = order.bytes_of_work()?;
+        self.renderer.budget().check(needed)?;
+        let charge = self.renderer.budget().charge(needed, work.deadline()).await?;
+        let json = self.renderer.run(Some(charge), work, move |work| describe(&order, work)).await?;
+        Ok(Entry::json(Bytes::from(json)))
+    }
+
+    /// The entry of an original's own bytes.
+    pub(super) fn original_entry(&self, bytes: Bytes) -> Result<Entry, Error> {
+        let format = Format::sniff(&bytes).ok_or(decode::Error::Unsupported)?;
+        Ok(Entry::image(bytes, format))
+    }
+}
+
+fn describe(order: &Order, work: &Work) -> Result<Vec<u8>, render::Error> {
+    let sample = sample(&order.source, &order.header, &order.plan, &order.limits, &order.look, work)?;
+    let facts = inspect::facts(&sample);
+    let header = &*order.header;
+    let upright = header.upright();
+    let colours: Vec<Value> = facts
+        .dominant_colours
+        .iter()
+        .map(|colour| {
+            let [red, green, blue] = colour.rgb;
+            json!({ "hex": format!("#{red:02x}{green:02x}{blue:02x}"), "share": (f64::from(colour.share) * 1000.0).round() / 1000.0 })
+        })
+        .collect();
+    let value = json!({
+        "format": header.format.extension(),
+        "content_type": header.format.mime(),
+        "width": upright.width,
+        "height": upright.height,
+        "stored_width": header.size.width,
+        "stored_height": header.size.height,
+        "orientation": header.orientation.exif(),
+        "bytes": order.source.len(),
+        "alpha": header.alpha,
+        "frames": header.frames,
+        "loops": (header.frames > 1).then_some(header.loops),
+        "bits_per_sample": header.bits,
+        "colour_model": model_name(header.model),
+        "progressive": header.progressive,
+        "icc_profile": header.icc.as_deref().and_then(inspect::icc_name),
+        "exif": header.exif.as_deref().map(|exif| exif_json(exif, order.look.location)),
+        "dominant_colours": colours,
+        "blurhash": facts.blurhash,
+        "thumbhash": STANDARD.encode(&facts.thumbhash),
+        "flat": facts.flat,
+        "blake3": Digest::of(&order.source).hex(64),
+        "version": format!("h{}", Digest::of(&order.source).hex(16)),
+    });
+    Ok(serde_json::to_vec_pretty(&value).expect("a JSON value serialises"))
+}
+
+fn sample(
+    source: &[u8],
+    header: &Header,
+    plan: &Plan,
+    limits: &Limits,
+    look: &Look,
+    work: &Work,
+) -> Result<crate::pixels::Picture, render::Error> {
+    let geometry = render::order::geometry(header, plan)?;
+    let mut stages = Stages::default();
+    let want = decode::Want {
+        region: geometry.region_px(header.size),
+        target: geometry.scaled,
+        margin_percent: render::order::MARGIN_PERCENT,
+    };
+    let decoded = render::timed(&mut stages, crate::base::Stage::Decode, || {
+        decode::decode(source, header, &want, limits, work)
+    })?;
+    Ok(transform::apply(decoded.picture, decoded.covers, &geometry, plan, look.light, None, work)?)
+}
+
+fn exif_json(exif: &[u8], location: bool) -> Value {
+    let facts = inspect::exif_facts(exif, location);
+    let mut value = json!({
+        "make": facts.make,
+        "model": facts.model,
+        "lens": facts.lens,
+        "taken_at": facts.taken_at,
+        "exposure": facts.exposure,
+        "f_number": facts.f_number,
+        "iso": facts.iso,
+        "focal_length": facts.focal_length,
+    });
+    if let Some((latitude, longitude)) = facts.gps {
+        value["location"] = json!({ "latitude": latitude, "longitude": longitude });
+    }
+    value
+}
+
+const fn model_name(model: Model) -> &'static str {
+    match model {
+        Model::Gray => "gray",
+        Model::Rgb => "rgb",
+        Model::Palette(_) => "palette",
+        Model::Cmyk => "cmyk",
+        Model::Vector => "vector",
+    }
+}

@@ -1,0 +1,103 @@
+//! A request, resolved: which variant of which asset, and under which key.
+
+use std::sync::Arc;
+
+use super::{Category, Client};
+use crate::base::{AssetDigest, Format, VariantKey};
+use crate::cache::Tags;
+use crate::plan::{Ask, Bucket, Output, Plan, Quality, QualityStep, Request, Version};
+use crate::render::Target;
+
+/// A request, resolved.
+#[derive(Clone, Debug)]
+pub struct Wanted {
+    pub category: Arc<Category>,
+    pub asset: AssetDigest,
+    pub id: String,
+    pub version: Version,
+    pub version_text: String,
+    pub tags: Tags,
+    pub what: What,
+    /// The variant's key, or, where the format is still to be chosen, the key of the choice.
+    pub key: VariantKey,
+}
+
+/// What is wanted of the asset.
+#[derive(Clone, Debug)]
+pub enum What {
+    /// A variant.
+    Image { plan: Arc<Plan>, target: Target },
+    /// The original's bytes.
+    Original,
+    /// Facts about it.
+    Info,
+}
+
+impl Wanted {
+    /// Resolves a request with what the client said. `validator` is what `v0` means now.
+    pub fn new(category: Arc<Category>, request: &Request, client: &Client, validator: Option<&str>) -> Self {
+        let asset = AssetDigest::new(&category.name, &request.id);
+        let version_text = match validator {
+            Some(validator) => format!("v0:{validator}"),
+            None => request.version.text(),
+        };
+        let (what, plan_text, output) = match &request.ask {
+            Ask::Image(plan) => {
+                let plan = resolve_plan(plan, &category, client);
+                let target = resolve_target(plan.output, &category, client);
+                let (text, output) = (plan.canonical(), output_name(target));
+                (What::Image { plan: Arc::new(plan), target }, text, output)
+            }
+            Ask::Original => (What::Original, String::new(), "orig"),
+            Ask::Info => (What::Info, String::new(), "info"),
+        };
+        let key = VariantKey::new(asset, &version_text, &plan_text, output, &category.look_digest);
+        let tags = Tags { category: category.name.clone(), preset: request.preset.clone() };
+        Self { asset, id: request.id.clone(), version: request.version.clone(), version_text, tags, what, key, category }
+    }
+
+    /// Whether the key names a choice that is still to be made.
+    pub const fn is_alias(&self) -> bool {
+        matches!(self.what, What::Image { target: Target::Best(_), .. })
+    }
+
+    /// The key of the variant that the choice came to.
+    pub fn chosen(&self, plan: &Plan, format: Format, lossless: bool) -> VariantKey {
+        let output = if format == Format::WebP && lossless { "webp-lossless" } else { format.extension() };
+        VariantKey::new(self.asset, &self.version_text, &plan.canonical(), output, &self.category.look_digest)
+    }
+}
+
+fn resolve_plan(plan: &Plan, category: &Category, client: &Client) -> Plan {
+    if !category.policy.client_hints {
+        return plan.resolve_hints(None, None);
+    }
+    let mut plan = plan.resolve_hints(client.width, client.dpr);
+    if client.save_data && plan.quality.is_none() {
+        plan.quality = Some(Quality::Step(QualityStep::Low));
+    }
+    plan
+}
+
+fn resolve_target(output: Output, category: &Category, client: &Client) -> Target {
+    let allowed = &category.look.allowed;
+    let best = |bucket: Bucket| {
+        // What the category does not allow anyway makes no second alias.
+        let bucket = if bucket == Bucket::Avif && !allowed.avif { Bucket::WebP } else { bucket };
+        Target::Best(if bucket == Bucket::WebP && !allowed.webp { Bucket::Base } else { bucket })
+    };
+    match output {
+        Output::Format(format) => Target::Format(format),
+        Output::Negotiate => best(client.bucket),
+        Output::Bucket(bucket) => best(bucket),
+    }
+}
+
+fn output_name(target: Target) -> &'static str {
+    match target {
+        Target::Format(format) => format.extension(),
+        Target::Best(Bucket::Avif) => "auto-avif",
+        Target::Best(Bucket::WebP) => "auto-webp",
+        Target::Best(Bucket::Base) => "auto-base",
+    }
+}
