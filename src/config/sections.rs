@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::location::StoreLocation;
 use super::values::{AccessLog, ByteSize, PathStyle, Secret, address, blank, networks, sized};
-use crate::{base, telemetry};
+use crate::base;
 
 /// `[http]`: where and how images are served.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
@@ -255,18 +255,4 @@ pub enum LogFormat {
     Json,
     /// Text on a terminal, JSON elsewhere.
     Auto,
-}
-
-impl From<&Telemetry> for telemetry::Settings {
-    fn from(config: &Telemetry) -> Self {
-        Self {
-            directives: config.log.clone(),
-            format: match config.format {
-                LogFormat::Text => telemetry::Format::Text,
-                LogFormat::Json => telemetry::Format::Json,
-                LogFormat::Auto => telemetry::Format::Auto,
-            },
-            otlp: config.otlp_endpoint.clone().map(|endpoint| telemetry::Otlp { endpoint, ratio: config.otlp_ratio }),
-        }
-    }
 }

@@ -58,6 +58,13 @@ fn every_key_has_a_comment() {
 }
 
 #[test]
+fn every_alias_is_documented() {
+    for alias in &ALIASES {
+        assert!(DEFAULTS.contains(alias.name), "{} is not in config/default.toml", alias.name);
+    }
+}
+
+#[test]
 fn what_is_printed_loads_again() {
     let file = "[keys]\na = { secret = \"s\", categories = [\"demo\"] }\n[presets.inline]\nx = \"w_9\"\n[http]\ntrusted_proxies = [\"10.0.0.1\"]";
     let config = load(file, &[], &[]).unwrap();

@@ -59,7 +59,7 @@ impl fmt::Display for ByteSize {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let unit = [(30, "GiB"), (20, "MiB"), (10, "KiB")]
             .into_iter()
-            .find(|(bits, _)| self.0 != 0 && self.0 % (1 << bits) == 0);
+            .find(|(bits, _)| self.0 != 0 && self.0.is_multiple_of(1 << bits));
         match unit {
             Some((bits, name)) => write!(out, "{}{name}", self.0 >> bits),
             None => write!(out, "{}", self.0),

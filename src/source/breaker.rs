@@ -19,9 +19,6 @@ use super::watched::{self, Watcher};
 use super::{Backend, Context, Error, Fault, Original, OriginalMeta, meters};
 use crate::base::Deadline;
 
-/// A timeout counts against the source only when it had at least this long.
-const FAIR_TIME: Duration = Duration::from_secs(1);
-
 /// When the breaker opens, and when it closes.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Settings {
@@ -31,11 +28,13 @@ pub struct Settings {
     pub open_for: Duration,
     /// Successes while half-open that close it; also how many fetches are let through at once then.
     pub successes: u32,
+    /// A timeout counts against the source only when it had at least this long.
+    pub fair_time: Duration,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { failures: 5, open_for: Duration::from_secs(30), successes: 2 }
+        Self { failures: 5, open_for: Duration::from_secs(30), successes: 2, fair_time: Duration::from_secs(1) }
     }
 }
 
@@ -92,6 +91,14 @@ impl Breaker {
         }
     }
 
+    /// As if so much time had passed since it opened.
+    #[cfg(test)]
+    pub(super) fn age(&self, by: Duration) {
+        if let Phase::Open { until } = &mut self.inner.lock().phase {
+            *until -= by;
+        }
+    }
+
     /// Leave for one fetch, or after how long to ask again.
     fn admit(&self) -> Result<Leave, Fault> {
         let refuse = |retry_after| Err(Fault::Own(Error::BreakerOpen { retry_after }));
@@ -105,7 +112,7 @@ impl Breaker {
         }
         if let Phase::HalfOpen { successes, under_way } = &mut inner.phase {
             if *successes + *under_way >= self.settings.successes.max(1) {
-                return refuse(FAIR_TIME);
+                return refuse(self.settings.fair_time);
             }
             *under_way += 1;
         }
@@ -234,7 +241,7 @@ impl Leave {
     /// Whether an error in mid-body or before is the source's fault.
     fn blame(&self, error: &Error) -> How {
         match error {
-            Error::Timeout if self.since.elapsed() < FAIR_TIME => How::Unknown,
+            Error::Timeout if self.since.elapsed() < self.breaker.settings.fair_time => How::Unknown,
             Error::Timeout | Error::Unavailable(_) => How::Ill,
             _ => How::Well,
         }

@@ -1,4 +1,4 @@
-//! The layers around a source, on a paused clock and with a backend that does what a script says.
+//! The layers around a source, with a backend that does what a script says. What must wait for long is gated instead.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -9,6 +9,7 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use futures_util::stream::{self, StreamExt};
 use parking_lot::Mutex;
+use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 use super::*;
@@ -24,10 +25,10 @@ enum Step {
     Fails,
     /// A body that breaks off.
     BreaksOff,
-    /// No answer for so long, then a body.
-    Slow(Duration),
-    /// A body whose second piece takes so long.
-    SlowBody(Duration),
+    /// No answer before the gate lets it through, then a body.
+    Gated,
+    /// A body whose second piece never comes.
+    Hangs,
 }
 
 /// Does as the script says, and at its end what the last step was, for ever.
@@ -37,12 +38,13 @@ struct Script {
     tries: AtomicUsize,
     at_once: AtomicUsize,
     at_once_max: AtomicUsize,
+    gate: Semaphore,
 }
 
 impl Script {
     fn new(steps: impl IntoIterator<Item = Step>) -> Arc<Self> {
         let steps = Mutex::new(steps.into_iter().collect());
-        Arc::new(Self { steps, tries: 0.into(), at_once: 0.into(), at_once_max: 0.into() })
+        Arc::new(Self { steps, tries: 0.into(), at_once: 0.into(), at_once_max: 0.into(), gate: Semaphore::new(0) })
     }
 
     fn tries(&self) -> usize {
@@ -59,23 +61,22 @@ impl Script {
         let at_once = self.at_once.fetch_add(1, Ordering::Relaxed) + 1;
         self.at_once_max.fetch_max(at_once, Ordering::Relaxed);
         let step = self.step();
-        if let Step::Slow(time) = step {
-            tokio::time::sleep(time).await;
+        if matches!(step, Step::Gated) {
+            self.gate.acquire().await.unwrap().forget();
         }
         self.at_once.fetch_sub(1, Ordering::Relaxed);
-        let pause = if let Step::SlowBody(time) = step { time } else { Duration::ZERO };
         let body: Vec<Result<Bytes, Error>> = match step {
             Step::Answer(error) => return Err(Fault::Answer(error)),
             Step::Fails => return Err(Fault::Source(Error::Unavailable("it is ill".into()))),
             Step::BreaksOff => vec![Ok("ab".into()), Err(Error::Unavailable("it broke off".into()))],
-            Step::Well | Step::Slow(_) | Step::SlowBody(_) => vec![Ok("ab".into()), Ok("cd".into())],
+            Step::Hangs => vec![Ok("ab".into())],
+            Step::Well | Step::Gated => vec![Ok("ab".into()), Ok("cd".into())],
         };
-        let body = stream::iter(body.into_iter().enumerate()).then(move |(at, part)| async move {
-            tokio::time::sleep(pause * at as u32).await;
-            part
-        });
+        let hangs = matches!(step, Step::Hangs);
+        let body = stream::iter(body);
+        let body = if hangs { body.chain(stream::pending()).boxed() } else { body.boxed() };
         let meta = OriginalMeta { size: Some(4), validator: "v".into(), modified: None };
-        Ok(Original { meta, body: body.boxed() })
+        Ok(Original { meta, body })
     }
 }
 
@@ -93,7 +94,7 @@ impl Backend for Script {
 fn source(script: &Arc<Script>, change: impl FnOnce(&mut Settings)) -> Source {
     let folder = tempfile::tempdir().unwrap();
     let store = crate::object::Fs::new(folder.path(), crate::object::Layout::Plain).unwrap();
-    let mut settings = Settings::new("test", Origin::Store(Arc::new(store)));
+    let mut settings = Settings { retry: fast(), ..Settings::new("test", Origin::Store(Arc::new(store))) };
     change(&mut settings);
     Source::around(Arc::clone(script) as Arc<dyn Backend>, settings)
 }
@@ -115,7 +116,7 @@ async fn fetch(source: &Source, seconds: u64) -> Result<Bytes, Error> {
     source.fetch("x", &Context::default(), later(seconds), admit).await.map(|(_, bytes, ())| bytes)
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn an_ill_source_is_tried_again_and_an_answer_is_not() {
     let table: [(&[Step], usize, bool); 6] = [
         (&[Step::Well], 1, true),
@@ -134,14 +135,16 @@ async fn an_ill_source_is_tried_again_and_an_answer_is_not() {
     }
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn no_wait_goes_past_the_deadline() {
     for _ in 0..50 {
         let script = Script::new([Step::Fails]);
-        let source = source(&script, |settings| settings.retry.base = Duration::from_secs(8));
+        let long = Duration::from_secs(100_000);
+        let source =
+            source(&script, |settings| settings.retry = retry::Settings { tries: 3, base: long, wait_max: long });
         let since = Instant::now();
-        assert!(matches!(read(&source, 3).await, Err(Error::Unavailable(_))));
-        assert!(since.elapsed() < Duration::from_secs(3), "{:?}", since.elapsed());
+        assert!(matches!(read(&source, 30).await, Err(Error::Unavailable(_))));
+        assert!(since.elapsed() < Duration::from_secs(30), "{:?}", since.elapsed());
     }
 }
 
@@ -156,7 +159,7 @@ fn waits_double_up_to_their_bound_and_jitter_is_full() {
     }
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn the_breaker_opens_after_five_failures_and_closes_after_two_successes() {
     let script = Script::new([Step::Fails]);
     let source = source(&script, once);
@@ -165,17 +168,19 @@ async fn the_breaker_opens_after_five_failures_and_closes_after_two_successes() 
         assert!(matches!(read(&source, 60).await, Err(Error::Unavailable(_))));
     }
     assert_eq!(source.health().breaker, State::Open);
-    tokio::time::advance(Duration::from_secs(10)).await;
+    source.breaker.age(Duration::from_secs(10));
     match read(&source, 60).await {
-        Err(Error::BreakerOpen { retry_after }) => assert_eq!(retry_after, Duration::from_secs(20)),
+        Err(Error::BreakerOpen { retry_after }) => {
+            assert!((10..=20).contains(&retry_after.as_secs()), "{retry_after:?}")
+        }
         other => panic!("{other:?}"),
     }
     assert_eq!(script.tries(), 5, "left alone");
-    tokio::time::advance(Duration::from_secs(20)).await;
+    source.breaker.age(Duration::from_secs(20));
     assert_eq!(source.health().breaker, State::HalfOpen);
     assert!(matches!(read(&source, 60).await, Err(Error::Unavailable(_))));
     assert_eq!(source.health().breaker, State::Open, "one failure opens it again");
-    tokio::time::advance(Duration::from_secs(30)).await;
+    source.breaker.age(Duration::from_secs(30));
     *script.steps.lock() = [Step::Well].into();
     assert!(read(&source, 60).await.is_ok());
     assert_eq!(source.health().breaker, State::HalfOpen, "one success does not suffice");
@@ -183,7 +188,7 @@ async fn the_breaker_opens_after_five_failures_and_closes_after_two_successes() 
     assert_eq!(source.health().breaker, State::Closed);
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn only_failures_in_a_row_count_and_not_found_is_none() {
     let four_fail = [Step::Fails, Step::Fails, Step::Fails, Step::Fails];
     for between in [Step::Well, Step::Answer(Error::NotFound)] {
@@ -198,7 +203,7 @@ async fn only_failures_in_a_row_count_and_not_found_is_none() {
     }
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn a_body_that_breaks_off_counts_and_is_fetched_again() {
     let script = Script::new([Step::BreaksOff, Step::BreaksOff, Step::Well]);
     let whole = source(&script, |_| {});
@@ -212,7 +217,7 @@ async fn a_body_that_breaks_off_counts_and_is_fetched_again() {
     assert_eq!(source.health().breaker, State::Open);
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn what_nobody_reads_counts_neither_way() {
     let script = Script::new([Step::Fails, Step::Fails, Step::Fails, Step::Fails, Step::Well, Step::Fails]);
     let source = source(&script, once);
@@ -223,7 +228,7 @@ async fn what_nobody_reads_counts_neither_way() {
     let _ = read(&source, 60).await;
     assert_eq!(source.health().breaker, State::Open, "the dropped one did not count as a success");
     // In half-open it gives its place back.
-    tokio::time::advance(Duration::from_secs(30)).await;
+    source.breaker.age(Duration::from_secs(30));
     *script.steps.lock() = [Step::Well].into();
     for _ in 0..5 {
         drop(source.open("x", &Context::default(), later(60)).await.unwrap());
@@ -231,65 +236,99 @@ async fn what_nobody_reads_counts_neither_way() {
     assert_eq!(source.health(), Health { breaker: State::HalfOpen, in_flight: 0 });
 }
 
-#[tokio::test(start_paused = true)]
+/// Lets the others run until this holds.
+async fn until(what: &str, mut holds: impl FnMut() -> bool) {
+    let since = Instant::now();
+    while !holds() {
+        assert!(since.elapsed() < Duration::from_secs(30), "never: {what}");
+        tokio::task::yield_now().await;
+    }
+}
+
+/// Reads of the same source, begun together, and how many of them have ended.
+fn begin(source: &Source, count: usize) -> (Arc<AtomicUsize>, Vec<tokio::task::JoinHandle<Result<Bytes, Error>>>) {
+    let ended = Arc::new(AtomicUsize::new(0));
+    let reads = (0..count).map(|_| {
+        let (source, ended) = (source.clone(), Arc::clone(&ended));
+        tokio::spawn(async move {
+            let result = read(&source, 60).await;
+            ended.fetch_add(1, Ordering::Relaxed);
+            result
+        })
+    });
+    let reads = reads.collect();
+    (ended, reads)
+}
+
+#[tokio::test]
 async fn half_open_lets_two_through_at_once() {
     let script = Script::new([Step::Fails]);
     let source = source(&script, once);
     for _ in 0..5 {
         let _ = read(&source, 60).await;
     }
-    tokio::time::advance(Duration::from_secs(30)).await;
-    *script.steps.lock() = [Step::Slow(Duration::from_secs(5))].into();
-    let results = futures_util::future::join_all((0..10).map(|_| read(&source, 60))).await;
-    assert_eq!(results.iter().filter(|result| result.is_ok()).count(), 2);
-    assert_eq!(results.iter().filter(|result| matches!(result, Err(Error::BreakerOpen { .. }))).count(), 8);
+    source.breaker.age(Duration::from_secs(30));
+    *script.steps.lock() = [Step::Gated].into();
+    let (ended, reads) = begin(&source, 10);
+    until("eight are refused", || ended.load(Ordering::Relaxed) == 8).await;
+    script.gate.add_permits(10);
+    let results = futures_util::future::join_all(reads).await;
+    let refused = results.iter().filter(|result| matches!(result, Ok(Err(Error::BreakerOpen { .. })))).count();
+    assert_eq!((refused, results.iter().filter(|result| matches!(result, Ok(Ok(_)))).count()), (8, 2));
     assert_eq!(source.health().breaker, State::Closed);
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn a_timeout_counts_when_it_was_fair() {
-    for (seconds, opens) in [(5, true), (0, false)] {
-        let script = Script::new([Step::Slow(Duration::from_secs(100))]);
-        let source = source(&script, once);
+    for (step, fair_ms, opens) in [(Step::Gated, 1, true), (Step::Hangs, 1, true), (Step::Gated, 60_000, false)] {
+        let script = Script::new([step]);
+        let source = source(&script, |settings| {
+            once(settings);
+            settings.breaker.fair_time = Duration::from_millis(fair_ms);
+        });
         for _ in 0..5 {
-            let since = Instant::now();
-            assert!(matches!(read(&source, seconds).await, Err(Error::Timeout)));
-            assert!(since.elapsed() <= Duration::from_secs(seconds));
+            let deadline = Deadline::after(Duration::from_millis(20));
+            let read = match source.open("x", &Context::default(), deadline).await {
+                Ok(original) => original.bytes(100).await,
+                Err(error) => Err(error),
+            };
+            assert!(matches!(read, Err(Error::Timeout)), "{read:?}");
         }
-        assert_eq!(source.health().breaker == State::Open, opens, "{seconds} s");
+        assert_eq!(source.health().breaker == State::Open, opens, "{fair_ms} ms");
+        assert_eq!(source.health().in_flight, 0);
     }
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_body_ends_at_the_deadline() {
-    let script = Script::new([Step::SlowBody(Duration::from_secs(100))]);
-    let source = source(&script, once);
-    for _ in 0..5 {
-        let since = Instant::now();
-        assert!(matches!(read(&source, 5).await, Err(Error::Timeout)));
-        assert!(since.elapsed() <= Duration::from_secs(5));
-    }
-    assert_eq!(source.health().breaker, State::Open);
-}
-
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn no_more_than_the_bound_are_under_way() {
-    let script = Script::new([Step::Slow(Duration::from_secs(1))]);
-    let bulkhead = bulkhead::Settings { concurrent_max: 4, waiting_max: 6, wait: Duration::from_millis(1500) };
+    let script = Script::new([Step::Gated]);
+    let bulkhead = bulkhead::Settings { concurrent_max: 4, waiting_max: 6, wait: Duration::from_secs(60) };
     let source = source(&script, |settings| settings.bulkhead = bulkhead);
-    let results = futures_util::future::join_all((0..20).map(|_| read(&source, 60))).await;
-    // Four at once, four after a second; two of six waited in vain, ten found the queue full.
-    assert_eq!(results.iter().filter(|result| result.is_ok()).count(), 8);
-    assert_eq!(results.iter().filter(|result| matches!(result, Err(Error::Busy))).count(), 12);
+    let (ended, reads) = begin(&source, 20);
+    until("ten find the queue full", || ended.load(Ordering::Relaxed) == 10).await;
+    assert_eq!((script.tries(), source.health().in_flight), (4, 4));
+    script.gate.add_permits(20);
+    let results = futures_util::future::join_all(reads).await;
+    assert_eq!(results.iter().filter(|result| matches!(result, Ok(Ok(_)))).count(), 10);
+    assert_eq!(results.iter().filter(|result| matches!(result, Ok(Err(Error::Busy)))).count(), 10);
     assert_eq!(script.at_once_max.load(Ordering::Relaxed), 4);
     assert_eq!(source.health(), Health { breaker: State::Closed, in_flight: 0 });
-    let open = source.open("x", &Context::default(), later(60)).await.unwrap();
-    assert_eq!(source.health().in_flight, 1, "an unread body holds its place");
-    drop(open);
-    assert_eq!(source.health().in_flight, 0);
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
+async fn an_unread_body_holds_its_place_and_waiting_ends() {
+    let script = Script::new([Step::Well]);
+    let bulkhead = bulkhead::Settings { concurrent_max: 1, waiting_max: 6, wait: Duration::from_millis(20) };
+    let source = source(&script, |settings| settings.bulkhead = bulkhead);
+    let open = source.open("x", &Context::default(), later(60)).await.unwrap();
+    assert_eq!(source.health().in_flight, 1);
+    assert!(matches!(read(&source, 60).await, Err(Error::Busy)));
+    drop(open);
+    assert_eq!(source.health().in_flight, 0);
+    assert!(read(&source, 60).await.is_ok());
+}
+
+#[tokio::test]
 async fn what_is_charged_is_asked_before_the_body_and_given_back_on_failure() {
     let script = Script::new([Step::BreaksOff, Step::Well]);
     let source = source(&script, |_| {});
@@ -322,7 +361,8 @@ async fn a_folder_is_a_source() {
     std::fs::write(folder.path().join("x"), b"abc").unwrap();
     std::os::unix::fs::symlink("/etc/passwd", folder.path().join("link")).unwrap();
     let store = crate::object::Fs::new(folder.path(), crate::object::Layout::Plain).unwrap();
-    let source = Source::new(Settings { retry: fast(), ..Settings::new("test", Origin::Store(Arc::new(store))) }).unwrap();
+    let source =
+        Source::new(Settings { retry: fast(), ..Settings::new("test", Origin::Store(Arc::new(store))) }).unwrap();
     assert_eq!(fetch(&source, 60).await.unwrap(), "abc");
     let meta = source.stat("x", &Context::default(), later(60)).await.unwrap();
     assert_eq!(meta.size, Some(3));

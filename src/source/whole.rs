@@ -68,7 +68,7 @@ pub struct Health {
 #[derive(Clone, Debug)]
 pub struct Source {
     whole: Arc<Retry>,
-    breaker: Breaker,
+    pub(super) breaker: Breaker,
     bulkhead: Bulkhead,
     category: Arc<str>,
     bytes_max: u64,
@@ -119,7 +119,7 @@ impl Source {
         {
             opened = Err(Fault::Answer(Error::TooLarge { bytes_max: self.bytes_max }));
         }
-        meters::request(&self.category, meters::outcome(&opened), since.elapsed());
+        meters::opened(&self.category, &opened, since.elapsed());
         opened.map_err(Fault::into_error)
     }
 
@@ -127,7 +127,7 @@ impl Source {
     pub async fn stat(&self, id: &str, context: &Context, deadline: Deadline) -> Result<OriginalMeta, Error> {
         let since = Instant::now();
         let known = self.whole.stat(id, context, deadline).await;
-        meters::request(&self.category, meters::outcome(&known), since.elapsed());
+        meters::opened(&self.category, &known, since.elapsed());
         known.map_err(Fault::into_error)
     }
 

@@ -12,7 +12,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use ::metrics::{counter, gauge};
+
 use super::{Shared, paths};
+use crate::telemetry::names;
 
 /// The most paths that a pass holds.
 const VICTIMS_MAX: usize = 32_768;
@@ -59,7 +62,7 @@ impl Bound {
 
     fn add(&self, bytes: i64) {
         let before = self.bytes.fetch_add(bytes, Ordering::Relaxed);
-        metrics::gauge!("fovea_store_bytes").set((before + bytes).max(0) as f64);
+        gauge!(names::STORE_BYTES).set((before + bytes).max(0) as f64);
     }
 }
 
@@ -189,7 +192,7 @@ fn pass(shared: &Shared) -> bool {
         if fs::remove_file(&victim.path).is_ok() {
             left = left.saturating_sub(victim.bytes);
             bound.add(-(victim.bytes as i64));
-            metrics::counter!("fovea_store_evicted_total").increment(1);
+            counter!(names::STORE_EVICTED).increment(1);
             if let Some(folder) = victim.path.parent() {
                 paths::prune(&shared.root, folder);
             }

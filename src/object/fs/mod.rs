@@ -6,10 +6,11 @@
 mod evict;
 mod frame;
 mod paths;
+mod pieces;
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Write};
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -17,15 +18,14 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
-use futures_util::stream::{self, BoxStream, StreamExt};
+use futures_util::stream::{self, StreamExt};
 
 use self::frame::Frame;
+use self::pieces::{once, pieces, read_exactly};
 use super::{Error, Meta, ObjectStore, Put, PutOptions, Reading};
 
 /// A file up to this long is read whole when it is opened: one trip to the blocking threads instead of two.
 const EAGER_BYTES_MAX: u64 = 256 << 10;
-/// A longer file comes in pieces of at most this many bytes.
-const PIECE_BYTES_MAX: u64 = 16 << 20;
 /// How often a put is tried whose folder is taken away under it by an eviction.
 const PUT_TRIES: usize = 4;
 /// A file's access time is noted at most this often.
@@ -227,7 +227,9 @@ impl Shared {
         let written = paths::inside(&self.root, &file, &temporary)
             .and_then(|()| file.write_all(head))
             .and_then(|()| file.write_all(body))
-            .and_then(|()| if if_absent { link(&temporary, place) } else { fs::rename(&temporary, place).map(|()| Put::Written) });
+            .and_then(|()| {
+                if if_absent { link(&temporary, place) } else { fs::rename(&temporary, place).map(|()| Put::Written) }
+            });
         if !matches!(written, Ok(Put::Written)) || if_absent {
             let _ = fs::remove_file(&temporary);
         }
@@ -261,7 +263,8 @@ impl Shared {
             None => (self.root.clone(), prefix),
         };
         match fs::canonicalize(&folder) {
-            Ok(real) if real.starts_with(&self.root) => {}
+            Ok(real) if real.starts_with(&self.root) && real.is_dir() => {}
+            Ok(real) if real.starts_with(&self.root) => return Ok(0),
             Ok(_) => return Err(Error::Denied("the folder lies outside of the store".into())),
             Err(error) if is_absent(&error) => return Ok(0),
             Err(error) => return Err(failed(error)),
@@ -333,52 +336,6 @@ fn plain_meta(found: &fs::Metadata) -> Meta {
         content_type: None,
         user: Default::default(),
     }
-}
-
-/// Exactly the file's bytes from..to; a file that is shorter by now is a failure.
-fn read_exactly(file: &File, from: u64, to: u64) -> Result<Vec<u8>, Error> {
-    let mut bytes = Vec::with_capacity((to - from) as usize);
-    let mut part = PositionedRead { file, at: from };
-    (&mut part).take(to - from).read_to_end(&mut bytes).map_err(failed)?;
-    if (bytes.len() as u64) < to - from {
-        return Err(Error::Unavailable("the file became shorter while it was read".into()));
-    }
-    Ok(bytes)
-}
-
-/// Reads at a place of its own, so that the file's cursor does not matter.
-struct PositionedRead<'a> {
-    file: &'a File,
-    at: u64,
-}
-
-impl Read for PositionedRead<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let read = self.file.read_at(buffer, self.at)?;
-        self.at += read as u64;
-        Ok(read)
-    }
-}
-
-/// A body that is there already.
-fn once(bytes: Bytes) -> BoxStream<'static, Result<Bytes, Error>> {
-    stream::iter((!bytes.is_empty()).then_some(Ok(bytes))).boxed()
-}
-
-/// A body that is read piece by piece, as it is asked for.
-fn pieces(file: File, from: u64, end: u64) -> BoxStream<'static, Result<Bytes, Error>> {
-    stream::try_unfold((Arc::new(file), from), move |(file, at)| async move {
-        if at >= end {
-            return Ok(None);
-        }
-        let to = end.min(at + PIECE_BYTES_MAX);
-        let reader = Arc::clone(&file);
-        let piece = tokio::task::spawn_blocking(move || read_exactly(&reader, at, to))
-            .await
-            .map_err(|error| Error::Unavailable(format!("file work ended early: {error}")))??;
-        Ok(Some((Bytes::from(piece), (file, to))))
-    })
-    .boxed()
 }
 
 /// Whether an error says that there is no such file.

@@ -1,5 +1,6 @@
 use std::os::unix::fs::symlink;
 
+use super::pieces::PIECE_BYTES_MAX;
 use super::*;
 
 fn options(if_absent: bool) -> PutOptions {

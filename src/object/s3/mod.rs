@@ -2,26 +2,22 @@
 //!
 //! What was said with a put is kept as the object's user metadata, so that one GET answers both.
 
+mod settings;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use aws_sdk_s3::Client;
-use aws_sdk_s3::config::retry::RetryConfig;
-use aws_sdk_s3::config::timeout::TimeoutConfig;
-use aws_sdk_s3::config::{
-    BehaviorVersion, Builder, Credentials, Region, RequestChecksumCalculation, ResponseChecksumValidation,
-    SharedCredentialsProvider, SharedHttpClient,
-};
 use aws_sdk_s3::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
 use aws_sdk_s3::operation::put_object::builders::PutObjectFluentBuilder;
 use aws_sdk_s3::primitives::{ByteStream, DateTime};
 use aws_sdk_s3::types::{Delete, ObjectIdentifier, ServerSideEncryption, StorageClass};
-use aws_smithy_http_client::tls;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use futures_util::stream::{self, StreamExt};
 
+pub use self::settings::{Encryption, Keys, Settings};
 use super::{Error, Meta, ObjectStore, Put, PutOptions, Reading};
 
 /// How many keys one listing gives and one request deletes; the protocol's own bound.
@@ -32,90 +28,6 @@ const PAGES_MAX: usize = 10_000;
 const PUT_TRIES: usize = 3;
 /// A key's longest, in bytes; the protocol's own bound.
 const KEY_BYTES_MAX: usize = 1024;
-
-/// What is needed to talk to a bucket.
-#[derive(Clone, Debug)]
-pub struct Settings {
-    /// The bucket.
-    pub bucket: String,
-    /// What goes before every key: empty, or with a closing slash.
-    pub prefix: String,
-    /// Another server than AWS's: `http://` or `https://`, host and port.
-    pub endpoint: Option<String>,
-    /// The region; with an endpoint `us-east-1` unless said otherwise.
-    pub region: Option<String>,
-    /// Whether the bucket is part of the path rather than of the host's name.
-    pub path_style: bool,
-    /// Who we are; none: what the environment, the profile, the web identity or the instance says.
-    pub credentials: Option<Keys>,
-    /// How the server encrypts what is put.
-    pub encryption: Encryption,
-    /// The storage class of what is put: `STANDARD_IA`, say.
-    pub storage_class: Option<String>,
-    /// `Cache-Control` of what is put, unless the put says its own.
-    pub cache_control: Option<String>,
-    /// To connect.
-    pub connect_timeout: Duration,
-    /// From the request to the answer's head, one try.
-    pub read_timeout: Duration,
-    /// All tries together, until the answer's head.
-    pub operation_timeout: Duration,
-    /// How often a request is tried: 1 for a source, which has retries of its own.
-    pub tries: u32,
-}
-
-impl Settings {
-    /// A bucket with everything else as usual.
-    pub fn new(bucket: impl Into<String>, prefix: impl Into<String>) -> Self {
-        Self {
-            bucket: bucket.into(),
-            prefix: prefix.into(),
-            endpoint: None,
-            region: None,
-            path_style: false,
-            credentials: None,
-            encryption: Encryption::None,
-            storage_class: None,
-            cache_control: None,
-            connect_timeout: Duration::from_secs(2),
-            read_timeout: Duration::from_secs(10),
-            operation_timeout: Duration::from_secs(20),
-            tries: 2,
-        }
-    }
-}
-
-/// Credentials that the config names.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Keys {
-    /// The access key's id.
-    pub access_key: String,
-    /// Its secret.
-    pub secret_key: String,
-    /// The session's token, for temporary ones.
-    pub session_token: Option<String>,
-}
-
-impl std::fmt::Debug for Keys {
-    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        out.debug_struct("Keys").field("access_key", &self.access_key).finish_non_exhaustive()
-    }
-}
-
-/// How the server encrypts what is put.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub enum Encryption {
-    /// As the bucket says.
-    #[default]
-    None,
-    /// With the server's own keys: `AES256`.
-    Aes256,
-    /// With a key of the key service: `aws:kms`.
-    Kms {
-        /// The key; none: the account's own for S3.
-        key_id: Option<String>,
-    },
-}
 
 /// A bucket, or the part of it under a prefix.
 #[derive(Clone, Debug)]
@@ -130,47 +42,7 @@ impl S3 {
     /// A client for a bucket; nothing is asked of the server yet. Without keys in the settings the usual places are searched
     /// for them, which may ask the instance's metadata service.
     pub async fn new(settings: Settings) -> Result<Self, Error> {
-        let http = http_client(&settings)?;
-        let mut config = match &settings.credentials {
-            Some(keys) => {
-                let credentials =
-                    Credentials::new(&keys.access_key, &keys.secret_key, keys.session_token.clone(), None, "fovea");
-                Builder::new()
-                    .behavior_version(BehaviorVersion::latest())
-                    .credentials_provider(SharedCredentialsProvider::new(credentials))
-            }
-            None => {
-                let mut loader = aws_config::defaults(BehaviorVersion::latest()).http_client(http.clone());
-                if let Some(region) = region(&settings) {
-                    loader = loader.region(region);
-                }
-                aws_sdk_s3::config::Builder::from(&loader.load().await)
-            }
-        };
-        if let Some(endpoint) = &settings.endpoint {
-            config = config.endpoint_url(endpoint);
-        }
-        if let Some(region) = region(&settings) {
-            config = config.region(region);
-        }
-        let timeouts = TimeoutConfig::builder()
-            .connect_timeout(settings.connect_timeout)
-            .read_timeout(settings.read_timeout)
-            .operation_timeout(settings.operation_timeout)
-            .build();
-        let retry = RetryConfig::standard()
-            .with_max_attempts(settings.tries.max(1))
-            .with_initial_backoff(Duration::from_millis(100))
-            .with_max_backoff(Duration::from_secs(2));
-        let config = config
-            .http_client(http)
-            .force_path_style(settings.path_style)
-            .timeout_config(timeouts)
-            .retry_config(retry)
-            // Newer checksums as trailers are more than many compatible servers know.
-            .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
-            .response_checksum_validation(ResponseChecksumValidation::WhenRequired)
-            .build();
+        let config = settings.config().await?;
         Ok(Self {
             client: Client::from_conf(config),
             settings: Arc::new(settings),
@@ -397,27 +269,6 @@ impl ObjectStore for S3 {
 
     fn ping<'a>(&'a self) -> BoxFuture<'a, Result<(), Error>> {
         Box::pin(self.look_at_bucket())
-    }
-}
-
-/// The region to sign for; none: what the environment says.
-fn region(settings: &Settings) -> Option<Region> {
-    let usual = (settings.endpoint.is_some() || settings.credentials.is_some()).then(|| "us-east-1".to_owned());
-    settings.region.clone().or(usual).map(Region::new)
-}
-
-/// TLS by rustls and ring, as everywhere in Fovea; none at all for a plain endpoint, which saves loading the roots.
-fn http_client(settings: &Settings) -> Result<SharedHttpClient, Error> {
-    let builder = aws_smithy_http_client::Builder::new().pool_max_idle_per_host(64);
-    match settings.endpoint.as_deref() {
-        Some(endpoint) if endpoint.starts_with("http://") && settings.credentials.is_some() => Ok(builder.build_http()),
-        Some(endpoint) if !endpoint.starts_with("https://") && !endpoint.starts_with("http://") => {
-            Err(Error::Location(format!("the endpoint {endpoint:?} is no http:// or https:// URL")))
-        }
-        _ => {
-            let provider = tls::Provider::Rustls(tls::rustls_provider::CryptoMode::Ring);
-            Ok(builder.tls_provider(provider).build_https())
-        }
     }
 }
 

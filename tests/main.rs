@@ -1,0 +1,8 @@
+//! The integration tests: one binary, a module a feature, against real servers that they start themselves on loopback.
+
+mod formats;
+mod hostile;
+mod origin;
+mod sources;
+mod stores;
+mod support;

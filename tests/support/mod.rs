@@ -1,0 +1,6 @@
+//! What the tests start and ask: servers, and little else.
+#![allow(dead_code)]
+
+pub mod fovea;
+pub mod origin;
+pub mod seaweedfs;
