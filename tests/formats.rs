@@ -22,12 +22,14 @@ async fn every_format_in_becomes_every_format_out() {
     names.sort();
     assert!(names.len() > 40, "the fixtures are there");
     for name in &names {
-        let upright = decode::probe(&std::fs::read(fixtures().join(name)).unwrap(), &Limits::default()).unwrap().upright();
+        let upright =
+            decode::probe(&std::fs::read(fixtures().join(name)).unwrap(), &Limits::default()).unwrap().upright();
         for format in ["jpg", "png", "webp", "avif", "gif", "auto"] {
             let path = format!("/pics/{name}/v1/w_20,h_20,fit_fill,up_1.{format}");
             let answer = server.get_with(&path, &[("accept", "image/avif,image/webp")]).await;
             assert_eq!(answer.status, 200, "{path}: {}", String::from_utf8_lossy(&answer.body));
-            let header = decode::probe(&answer.body, &Limits::default()).unwrap_or_else(|error| panic!("{path}: {error}"));
+            let header =
+                decode::probe(&answer.body, &Limits::default()).unwrap_or_else(|error| panic!("{path}: {error}"));
             assert_eq!(answer.header("content-type"), header.format.mime(), "{path}");
             if format != "auto" {
                 assert_eq!(header.format, Format::from_extension(format).unwrap(), "{path}");
@@ -45,7 +47,9 @@ async fn every_format_in_becomes_every_format_out() {
 #[tokio::test]
 async fn animations_stay_animations_between_gif_and_webp() {
     let server = Fovea::start("").await;
-    for (name, format) in [("animated.webp", "gif"), ("disposal.gif", "webp"), ("disposal.gif", "gif"), ("animated.webp", "webp")] {
+    for (name, format) in
+        [("animated.webp", "gif"), ("disposal.gif", "webp"), ("disposal.gif", "gif"), ("animated.webp", "webp")]
+    {
         let before = decode::probe(&std::fs::read(fixtures().join(name)).unwrap(), &Limits::default()).unwrap();
         assert!(before.frames > 1, "{name} is animated");
         let kept = server.get(&format!("/pics/{name}/v1/w_24.{format}")).await;

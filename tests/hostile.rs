@@ -46,7 +46,9 @@ fn large_png(width: u32, height: u32) -> Vec<u8> {
 fn many_frames_gif(frames: usize) -> Vec<u8> {
     let mut file = b"GIF89a\x40\x01\xf0\x00\x80\x00\x00\x00\x00\x00\xff\xff\xff".to_vec();
     for _ in 0..frames {
-        file.extend_from_slice(b"\x21\xf9\x04\x00\x01\x00\x00\x00,\x00\x00\x00\x00\x01\x00\x01\x00\x00\x02\x02\x44\x01\x00");
+        file.extend_from_slice(
+            b"\x21\xf9\x04\x00\x01\x00\x00\x00,\x00\x00\x00\x00\x01\x00\x01\x00\x00\x02\x02\x44\x01\x00",
+        );
     }
     file.push(b';');
     file
@@ -68,7 +70,10 @@ async fn bombs_and_lies_are_answered_quickly_and_cheaply() {
     put("xml.svg", b"<?xml version='1.0'?><!DOCTYPE svg [<!ENTITY a 'aaaaaaaaaa'><!ENTITY b '&a;&a;&a;&a;&a;&a;&a;&a;'>\
         <!ENTITY c '&b;&b;&b;&b;&b;&b;&b;&b;'><!ENTITY d '&c;&c;&c;&c;&c;&c;&c;&c;'>]><svg xmlns='http://www.w3.org/2000/svg' \
         width='10' height='10'><text>&d;&d;&d;&d;</text></svg>");
-    put("large.svg", b"<svg xmlns='http://www.w3.org/2000/svg' width='1e9' height='1e9'><rect width='9' height='9'/></svg>");
+    put(
+        "large.svg",
+        b"<svg xmlns='http://www.w3.org/2000/svg' width='1e9' height='1e9'><rect width='9' height='9'/></svg>",
+    );
     // One of each first, so that what a first use costs is not laid on a hostile file.
     for format in ["jpg", "png", "webp"] {
         assert_eq!(server.get(&format!("/pics/mountains.jpg/v1/w_900.{format}")).await.status, 200);
@@ -101,8 +106,18 @@ async fn truncations_never_crash_the_server() {
     let server = Fovea::start("").await;
     let originals = server.folder.path().join("originals");
     for name in [
-        "baseline_420.jpg", "progressive.jpg", "cmyk.jpg", "palette8.png", "rgb16_interlaced.png", "lossy.webp",
-        "lossless_alpha.webp", "animated.webp", "alpha.avif", "disposal.gif", "gray16.tiff", "rgb24.bmp",
+        "baseline_420.jpg",
+        "progressive.jpg",
+        "cmyk.jpg",
+        "palette8.png",
+        "rgb16_interlaced.png",
+        "lossy.webp",
+        "lossless_alpha.webp",
+        "animated.webp",
+        "alpha.avif",
+        "disposal.gif",
+        "gray16.tiff",
+        "rgb24.bmp",
     ] {
         let whole = std::fs::read(fixtures().join(name)).unwrap();
         for at in 0..16 {

@@ -1,5 +1,6 @@
 //! The integration tests: one binary, a module a feature, against real servers that they start themselves on loopback.
 
+mod cli;
 mod formats;
 mod hostile;
 mod origin;

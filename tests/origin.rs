@@ -76,7 +76,9 @@ async fn auto_needs_no_source_once_it_was_chosen() {
 
 #[tokio::test]
 async fn latest_follows_the_original() {
-    let server = Fovea::start("[category.pics]\nsource = \"file:originals\"\nunsigned = \"options\"\nlatest_max_age_s = 1\n").await;
+    let server =
+        Fovea::start("[category.pics]\nsource = \"file:originals\"\nunsigned = \"options\"\nlatest_max_age_s = 1\n")
+            .await;
     let path = "/pics/changing.png/v0/w_32.png";
     let file = server.folder.path().join("originals/changing.png");
     std::fs::copy(samples().join("shapes.png"), &file).unwrap();
@@ -141,7 +143,9 @@ async fn purges_take_memory_and_store() {
         }
     }
     let bare = format!("http://{}/v1/purge", server.api);
-    let refused = std::process::Command::new("curl").args(["-s", "-o", "/dev/null", "-w", "%{http_code}", "-X", "POST", &bare]).output();
+    let refused = std::process::Command::new("curl")
+        .args(["-s", "-o", "/dev/null", "-w", "%{http_code}", "-X", "POST", &bare])
+        .output();
     assert_eq!(String::from_utf8(refused.unwrap().stdout).unwrap(), "401");
 }
 
@@ -149,7 +153,11 @@ async fn purges_take_memory_and_store() {
 async fn what_does_not_exist_or_is_no_picture_is_told_apart() {
     let server = Fovea::start("").await;
     std::fs::write(server.folder.path().join("originals/text.jpg"), "this is text\n").unwrap();
-    std::fs::write(server.folder.path().join("originals/cut.png"), &std::fs::read(samples().join("shapes.png")).unwrap()[..40]).unwrap();
+    std::fs::write(
+        server.folder.path().join("originals/cut.png"),
+        &std::fs::read(samples().join("shapes.png")).unwrap()[..40],
+    )
+    .unwrap();
     for (path, status, code) in [
         ("/pics/none.jpg/v1/w_1.jpg", 404, "not-found"),
         ("/pics/text.jpg/v1/w_1.jpg", 415, "unsupported-format"),

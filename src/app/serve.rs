@@ -131,10 +131,7 @@ fn telemetry_settings(settings: &config::Telemetry) -> telemetry::Settings {
             config::LogFormat::Json => telemetry::Format::Json,
             config::LogFormat::Auto => telemetry::Format::Auto,
         },
-        otlp: settings
-            .otlp_endpoint
-            .clone()
-            .map(|endpoint| telemetry::Otlp { endpoint, ratio: settings.otlp_ratio }),
+        otlp: settings.otlp_endpoint.clone().map(|endpoint| telemetry::Otlp { endpoint, ratio: settings.otlp_ratio }),
     }
 }
 

@@ -124,7 +124,9 @@ impl Derivatives {
             return Ok(digest.map(|digest| Found::Alias(VariantKey { asset: key.asset, digest })));
         }
         let entry = Entry::from_object(&meta, bytes);
-        Ok(entry.filter(|entry| purges.allow(tags, &key.asset, entry.made_at_ms)).map(|entry| Found::Entry(entry.into())))
+        Ok(entry
+            .filter(|entry| purges.allow(tags, &key.asset, entry.made_at_ms))
+            .map(|entry| Found::Entry(entry.into())))
     }
 
     /// Writes an entry behind the answer. Never waits; answers whether the write was taken.

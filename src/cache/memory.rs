@@ -30,15 +30,10 @@ pub struct Memory<E: Clone + Send + Sync + 'static> {
 impl<E: Clone + Send + Sync + 'static> Memory<E> {
     /// Holds about `bytes_max` bytes, and no entry above `entry_bytes_max`.
     pub fn new(bytes_max: u64, entry_bytes_max: u64) -> Self {
-        let weigh = |_: &VariantKey, entry: &Arc<Entry>| {
-            u32::try_from(entry.bytes.len() + OVERHEAD_BYTES).unwrap_or(u32::MAX)
-        };
+        let weigh =
+            |_: &VariantKey, entry: &Arc<Entry>| u32::try_from(entry.bytes.len() + OVERHEAD_BYTES).unwrap_or(u32::MAX);
         Self {
-            entries: Cache::builder()
-                .max_capacity(bytes_max)
-                .weigher(weigh)
-                .support_invalidation_closures()
-                .build(),
+            entries: Cache::builder().max_capacity(bytes_max).weigher(weigh).support_invalidation_closures().build(),
             aliases: Cache::builder().max_capacity(ALIASES_MAX).support_invalidation_closures().build(),
             failures: Cache::builder()
                 .max_capacity(FAILURES_MAX)

@@ -95,10 +95,8 @@ mod tests {
     #[test]
     fn what_was_made_before_a_purge_does_not_count_also_after_a_restart() {
         let purges = Purges::default();
-        let tags = |category: &str, preset: Option<&str>| Tags {
-            category: category.into(),
-            preset: preset.map(Into::into),
-        };
+        let tags =
+            |category: &str, preset: Option<&str>| Tags { category: category.into(), preset: preset.map(Into::into) };
         let asset = AssetDigest::new("a", "b");
         let before = unix_ms(SystemTime::now()) - 10;
         purges.purge("shoes", None);

@@ -344,7 +344,9 @@ fn animations_are_cut_at_the_limits() {
 
 #[test]
 fn limits_are_held_before_anything_is_decoded() {
-    for name in ["baseline_420.jpg", "rgb8.png", "lossy.webp", "disposal.gif"] {
+    for name in
+        ["baseline_420.jpg", "rgb8.png", "lossy.webp", "disposal.gif", "rgb420.avif", "rgb24.bmp", "rgb8_raw.tiff"]
+    {
         let bytes = read(name);
         for limits in [
             Limits { pixels_max: 16 * 12 - 1, ..Limits::default() },
@@ -355,7 +357,7 @@ fn limits_are_held_before_anything_is_decoded() {
         }
     }
     let tight = Limits { metadata_bytes_max: 300, ..Limits::default() };
-    for name in ["icc.jpg", "icc.png", "exif6_icc.webp"] {
+    for name in ["icc.jpg", "icc.png", "exif6_icc.webp", "icc.avif"] {
         assert!(matches!(probe(&read(name), &tight), Err(Error::TooLarge(_))), "{name}");
     }
 }
@@ -368,6 +370,246 @@ fn work_that_nobody_waits_for_is_not_begun() {
     work.cancel();
     let stopped = decode(&bytes, &header, &Want::all(&header), &Limits::default(), &work);
     assert!(matches!(stopped, Err(Error::Stopped(Stopped::Cancelled))));
+}
+
+#[test]
+fn tiff_kinds() {
+    rgb(0, &["rgb8_raw.tiff", "rgb8_lzw.tiff", "rgb8_deflate.tiff", "orientation_6.tiff"]);
+    rgb(6, &["rgb8_jpeg.tiff"]);
+    check("rgba8.tiff", Layout::Rgba, &transparent().each_ref().map(|colour| &colour[..]), 0);
+    check("gray8.tiff", Layout::Gray, &[&[10], &[90], &[170], &[250]], 0);
+    check("gray1.tiff", Layout::Gray, &[&[0], &[0], &[255], &[255]], 0);
+    check("gray16.tiff", Layout::Gray, &[&[1], &[20_000], &[40_001], &[65_535]], 0);
+    let inks: [&[u16]; 4] = [&[0, 0, 0, 0], &[255, 0, 0, 0], &[0, 255, 255, 0], &[0, 0, 0, 200]];
+    let (header, decoded) = check("cmyk.tiff", Layout::Cmyk, &inks, 0);
+    assert_eq!((header.model, decoded.picture.colour), (Model::Cmyk, ColourSpace::DeviceCmyk));
+    let limits = Limits::default();
+    assert_eq!(probe(&read("orientation_6.tiff"), &limits).unwrap().orientation, Orientation::Rotate90);
+    assert!(probe(&read("rgb8_deflate.tiff"), &limits).unwrap().icc.is_some());
+    assert!(matches!(probe(&read("palette8.tiff"), &limits), Err(Error::UnsupportedKind { .. })));
+}
+
+#[test]
+fn bmp_kinds() {
+    rgb(0, &["rgb24.bmp"]);
+    rgb(3, &["palette8.bmp"]);
+    assert!(matches!(probe(&read("palette8.bmp"), &Limits::default()).unwrap().model, Model::Palette(_)));
+    let (_, header, decoded) = open("gray1.bmp");
+    assert_eq!((header.size, pixel(&decoded.picture, 63, 47)), (Size::new(64, 48), vec![255, 255, 255]));
+    check("rgba32.bmp", Layout::Rgba, &transparent().each_ref().map(|colour| &colour[..]), 0);
+}
+
+#[test]
+fn svg_is_drawn_at_the_wanted_size() {
+    let mut quarters = transparent();
+    quarters[2] = [0; 4];
+    let (_, header, decoded) = open("quarters.svg");
+    assert_eq!((header.size, header.model), (Size::new(64, 48), Model::Vector));
+    let found = middles(&decoded.picture);
+    assert!(found.iter().zip(&quarters).all(|(found, expected)| near(found, expected, 2)), "{found:?}");
+    let bytes = read("quarters.svg");
+    let region = Rect { x: 16, y: 12, width: 32, height: 24 };
+    let want = Want { region, target: Size::new(320, 120), margin_percent: 170 };
+    let decoded = decode(&bytes, &header, &want, &Limits::default(), &work()).unwrap();
+    assert_eq!((decoded.picture.size, decoded.covers), (want.target, [16.0, 12.0, 32.0, 24.0]));
+    let found = middles(&decoded.picture);
+    assert!(found.iter().zip(&quarters).all(|(found, expected)| near(found, expected, 2)), "{found:?}");
+    assert_eq!(pixel(&decoded.picture, 159, 59)[..3], RED[..3]);
+    assert_eq!(pixel(&decoded.picture, 160, 60)[..3], GRAY[..3]);
+}
+
+#[test]
+fn svg_text_is_drawn_without_system_fonts() {
+    let (_, header, decoded) = open("text.svg");
+    assert_eq!(header.size, Size::new(100, 40));
+    let dark = decoded.picture.as_u8().unwrap().chunks_exact(4).filter(|pixel| pixel[3] > 200).count();
+    assert!((200..2_000).contains(&dark), "{dark} pixels of ink");
+}
+
+fn svg(inside: &str) -> Vec<u8> {
+    format!(r#"<svg xmlns="http://www.w3.org/2000/svg" width="400" height="400">{inside}</svg>"#).into_bytes()
+}
+
+#[test]
+fn svg_that_would_take_long_or_much_is_refused() {
+    let circle = r#"<circle cx="200" cy="200" r="190" opacity="0.5"/>"#;
+    let layers =
+        |count: usize, inside: &str| svg(&(r#"<g opacity="0.9">"#.repeat(count) + inside + &"</g>".repeat(count)));
+    for (name, bytes) in [
+        (
+            "turbulence",
+            svg(
+                r##"<filter id="f" width="5" height="5"><feTurbulence numOctaves="900"/></filter><rect width="400" height="400" filter="url(#f)"/>"##,
+            ),
+        ),
+        (
+            "morphology",
+            svg(
+                r##"<filter id="f"><feMorphology radius="90"/></filter><rect width="400" height="400" filter="url(#f)"/>"##,
+            ),
+        ),
+        ("dashes", svg(r#"<path d="M0 0H400V400" stroke="red" stroke-dasharray="0.00001"/>"#)),
+        (
+            "pattern",
+            svg(
+                r##"<pattern id="p" width="1" height="1"><rect width="1" height="1"/></pattern><g transform="scale(1e5)"><rect width="1e4" height="1e4" fill="url(#p)"/></g>"##,
+            ),
+        ),
+        ("layers", layers(80, circle)),
+        ("entities", b"<svg xmlns='http://www.w3.org/2000/svg'><!-- <!ENTITY a 'aa'> --></svg>".to_vec()),
+        ("many", svg(&circle.repeat(30_000))),
+    ] {
+        let limits = Limits::default();
+        let begun = Instant::now();
+        let result =
+            probe(&bytes, &limits).and_then(|header| decode(&bytes, &header, &Want::all(&header), &limits, &work()));
+        assert!(matches!(result, Err(Error::UnsupportedKind { .. })), "{name}: {result:?}", result = result.err());
+        assert!(begun.elapsed() < Duration::from_secs(2), "{name}");
+    }
+    let bytes = layers(3, circle);
+    let header = probe(&bytes, &Limits::default()).unwrap();
+    assert!(decode(&bytes, &header, &Want::all(&header), &Limits::default(), &work()).is_ok());
+}
+
+/// At the deepest nesting that is let through, on a stack half as large as a thread's.
+#[test]
+fn svg_nesting_does_not_exhaust_the_stack() {
+    let deepest = (1..200).rev().map(|count| {
+        svg(&(r#"<g opacity="0.99">"#.repeat(count) + "<rect width='4' height='4'/>" + &"</g>".repeat(count)))
+    });
+    let bytes = deepest.into_iter().find(|bytes| probe(bytes, &Limits::default()).is_ok()).unwrap();
+    let thread = std::thread::Builder::new().stack_size(1 << 20).spawn(move || {
+        let header = probe(&bytes, &Limits::default()).unwrap();
+        decode(&bytes, &header, &Want::all(&header), &Limits::default(), &work()).is_ok()
+    });
+    assert!(thread.unwrap().join().unwrap());
+}
+
+#[test]
+fn svg_sizes() {
+    for (root, size) in [
+        (r#"width="10mm" height="1in""#, (38, 96)),
+        (r#"viewBox="0 0 30 60" width="100%""#, (30, 60)),
+        (r#"viewBox="0 0 30 60" height="20""#, (10, 20)),
+        ("", (300, 150)),
+        (r#"width="1e9" height="5e8""#, (14_142, 7_071)),
+    ] {
+        let bytes = format!(r#"<svg xmlns="http://www.w3.org/2000/svg" {root}><rect width="9" height="9"/></svg>"#);
+        let header = probe(bytes.as_bytes(), &Limits::default()).unwrap();
+        assert_eq!((header.size.width, header.size.height), size, "{root}");
+    }
+}
+
+/// Overwrites bytes of a fixture.
+fn patched(name: &str, at: usize, with: &[u8]) -> Vec<u8> {
+    let mut bytes = read(name);
+    bytes[at..at + with.len()].copy_from_slice(with);
+    bytes
+}
+
+fn find(bytes: &[u8], needle: &[u8]) -> usize {
+    bytes.windows(needle.len()).position(|window| window == needle).unwrap()
+}
+
+#[test]
+fn headers_that_lie_are_refused_at_once() {
+    let frame = find(&read("baseline_420.jpg"), &[0xff, 0xc0]) + 5;
+    let ispe = |width: u32| {
+        let at = find(&read("rgb420.avif"), b"ispe") + 8;
+        patched("rgb420.avif", at, &width.to_be_bytes())
+    };
+    for (name, bytes) in [
+        ("a JPEG of 65 500 squared", read("hostile/lying_dims.jpg")),
+        ("a JPEG of 9 000 squared", patched("baseline_420.jpg", frame, &[0x23, 0x28, 0x23, 0x28])),
+        ("a PNG of 30 000 squared", read("hostile/bomb30k_1bit.png")),
+        ("a PNG of 9 000 squared", patched("rgb8.png", 16, &[0, 0, 0x23, 0x28, 0, 0, 0x23, 0x28])),
+        ("an AVIF 60 000 wide", ispe(60_000)),
+        ("an AVIF 60 wide", ispe(60)),
+        ("a BMP of 9 000 squared", patched("rgb24.bmp", 18, &[0x28, 0x23, 0, 0, 0x28, 0x23, 0, 0])),
+        ("a WebP of 16 383 squared", patched("lossy.webp", 26, &[0xff, 0x3f, 0xff, 0x3f])),
+    ] {
+        let begun = Instant::now();
+        let result = probe(&bytes, &Limits::default())
+            .and_then(|header| decode(&bytes, &header, &Want::all(&header), &Limits::default(), &work()));
+        assert!(matches!(result, Err(Error::TooLarge(_) | Error::Broken { .. })), "{name}: {:?}", result.err());
+        assert!(begun.elapsed() < Duration::from_secs(1), "{name}");
+    }
+}
+
+#[test]
+fn a_bomb_of_scans_is_refused() {
+    let mut bytes = read("smooth_progressive.jpg");
+    let last = (0..bytes.len() - 1).rfind(|at| bytes[*at..*at + 2] == [0xff, 0xda]).unwrap();
+    let scan = bytes[last..bytes.len() - 2].to_vec();
+    bytes.truncate(bytes.len() - 2);
+    (0..200).for_each(|_| bytes.extend_from_slice(&scan));
+    bytes.extend_from_slice(&[0xff, 0xd9]);
+    let header = probe(&bytes, &Limits::default()).unwrap();
+    let refused = decode(&bytes, &header, &Want::all(&header), &Limits::default(), &work());
+    assert!(matches!(refused, Err(Error::TooLarge(_))));
+}
+
+#[test]
+fn ten_thousand_frames_are_counted_without_unpacking() {
+    let gif = read("disposal.gif");
+    let first = find(&gif, &[0x21, 0xf9]);
+    let second = first + 1 + find(&gif[first + 1..], &[0x21, 0xf9]);
+    let mut bytes = gif[..first].to_vec();
+    (0..10_000).for_each(|_| bytes.extend_from_slice(&gif[first..second]));
+    bytes.push(b';');
+    let begun = Instant::now();
+    let header = probe(&bytes, &Limits::default()).unwrap();
+    assert_eq!(header.frames, Limits::default().frames_max);
+    assert!(begun.elapsed() < Duration::from_millis(200));
+    let all = probe(&bytes, &Limits { frames_max: 50_000, ..Limits::default() }).unwrap();
+    assert_eq!(all.frames, 10_000);
+    let mut animation = frames(&bytes, &header, &Limits::default()).unwrap();
+    assert_eq!(std::iter::from_fn(|| animation.next(&work()).unwrap()).count(), 1_000);
+}
+
+/// The decoders by the names of their folders under `tests/fuzz/corpus`.
+const FUZZ: [(&str, fn(&[u8])); 8] = [
+    ("jpeg", fuzz::jpeg),
+    ("png", fuzz::png),
+    ("webp", fuzz::webp),
+    ("avif", fuzz::avif),
+    ("gif", fuzz::gif),
+    ("tiff", fuzz::tiff),
+    ("bmp", fuzz::bmp),
+    ("svg", fuzz::svg),
+];
+
+#[test]
+fn fuzz_corpus_and_mutants_of_it() {
+    // FOVEA_MUTANTS=5000 looks longer.
+    let mutants = std::env::var("FOVEA_MUTANTS").ok().and_then(|count| count.parse().ok()).unwrap_or(12);
+    for (folder, decoder) in FUZZ {
+        let mut random = fastrand::Rng::with_seed(7);
+        let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fuzz/corpus").join(folder);
+        let mut files: Vec<_> = std::fs::read_dir(&corpus).unwrap().map(|entry| entry.unwrap().path()).collect();
+        files.sort();
+        assert!(files.len() >= 3, "{folder}");
+        for path in files {
+            let bytes = std::fs::read(&path).unwrap();
+            decoder(&bytes);
+            for _ in 0..mutants {
+                let mut mutant = bytes.clone();
+                for _ in 0..random.usize(1..6) {
+                    let at = random.usize(..mutant.len());
+                    match random.u8(..4) {
+                        0 => mutant[at] ^= 1 << random.u8(..8),
+                        1 => mutant[at] = *random.choice(&[0, 1, 0x7f, 0x80, 0xff]).unwrap(),
+                        2 => mutant[at] = random.u8(..),
+                        _ => {
+                            let to = random.usize(..mutant.len());
+                            mutant.copy_within(at..(at + 8).min(bytes.len()), to.min(bytes.len() - 8));
+                        }
+                    }
+                }
+                decoder(&mutant);
+            }
+        }
+    }
 }
 
 /// Every fixture, cut off at 16 points: no panic, fast, and what comes back is flagged or an error.

@@ -35,7 +35,10 @@ fn opened(file: &[u8]) -> (decode::Header, Vec<[u8; 4]>) {
 }
 
 fn wide(picture: &Picture) -> Vec<[u8; 4]> {
-    samples8(picture).chunks_exact(picture.layout.channels()).map(|pixel| palette::rgba(pixel, picture.layout)).collect()
+    samples8(picture)
+        .chunks_exact(picture.layout.channels())
+        .map(|pixel| palette::rgba(pixel, picture.layout))
+        .collect()
 }
 
 fn photo() -> Picture {
@@ -87,7 +90,9 @@ fn lossless_is_exact() {
 
 #[test]
 fn few_colours_make_a_small_exact_png() {
-    for (colours, alpha, bytes_max) in [(2, false, 400), (4, true, 700), (16, true, 1200), (200, true, 6000), (256, false, 6000)] {
+    for (colours, alpha, bytes_max) in
+        [(2, false, 400), (4, true, 700), (16, true, 1200), (200, true, 6000), (256, false, 6000)]
+    {
         let samples = (0..64 * 64u32)
             .flat_map(|at| {
                 let index = (at / 8 + at / 640) % colours;
@@ -208,7 +213,13 @@ fn animations_come_back() {
         .map(|step| {
             let pixels = (0..size.height).flat_map(|y| (0..size.width).map(move |x| (x, y))).flat_map(|(x, y)| {
                 let inside = (step * 3..step * 3 + 6).contains(&x) && (4..12).contains(&y);
-                if inside { [200, 10 * step as u8, 30, 255] } else if step == 5 { [0, 0, 255, 255] } else { [0; 4] }
+                if inside {
+                    [200, 10 * step as u8, 30, 255]
+                } else if step == 5 {
+                    [0, 0, 255, 255]
+                } else {
+                    [0; 4]
+                }
             });
             let picture = Picture::srgb8(size, Layout::Rgba, pixels.collect());
             Frame { picture, delay_ms: 33 + step * 10 }
@@ -249,7 +260,10 @@ fn what_cannot_be_is_refused() {
         assert!(matches!(found, Err(Error::TooLarge { .. })), "{format:?}");
     }
     let wide = Picture::srgb8(Size::new(16_384, 1), Layout::Gray, vec![0; 16_384]);
-    assert!(matches!(still(&wide, &settings(Format::WebP, 80), &work()), Err(Error::TooLarge { side_max: 16_383, .. })));
+    assert!(matches!(
+        still(&wide, &settings(Format::WebP, 80), &work()),
+        Err(Error::TooLarge { side_max: 16_383, .. })
+    ));
     assert!(still(&wide, &settings(Format::Jpeg, 80), &work()).is_ok());
     let pixel = noise(1, 1, Layout::Rgb);
     assert!(matches!(still(&pixel, &settings(Format::Tiff, 80), &work()), Err(Error::Encoder { .. })));

@@ -177,6 +177,7 @@ fn an_answer_is_described_in_full() {
         quality: None,
         damaged: true,
         engine: 1,
+        made_at_ms: 0,
     };
     let mut headers = HeaderMap::new();
     let request = request(Ask::Image(Box::new(plan())));

@@ -89,19 +89,19 @@ impl Images {
             let error = Error::NoCategory(request.category.to_string());
             return Reply::now(self.problem(&exchange, &Problem::from(&error), HeaderMap::new(), &error));
         };
-        let looked = Looked::at(&request, &policy);
+        let looked = Looked::at(&request, policy);
         if let Some(target) = &request.redirect {
-            let response = self.redirect(&exchange, &request, &policy, looked, target);
+            let response = self.redirect(&exchange, &request, policy, looked, target);
             return Reply::now(response);
         }
         let mut client = client::client(&exchange.head.headers, looked, exchange.address);
         let planned = exchange.started.elapsed();
         if let Some(mut answer) = self.origin.peek(&request, &client) {
             answer.stages.add(Stage::Plan, planned);
-            return Reply::now(self.answer(&exchange, &request, &policy, looked, &answer));
+            return Reply::now(self.answer(&exchange, &request, policy, looked, &answer));
         }
         if let Err(error) = self.take(exchange.address) {
-            return Reply::now(self.failure(&exchange, &request, &policy, looked, &error));
+            return Reply::now(self.failure(&exchange, &request, policy, looked, &error));
         }
 
         let asked = &exchange.head.headers;
@@ -140,9 +140,9 @@ impl Images {
                 Ok(mut answer) => {
                     answer.stages.add(Stage::Plan, planned);
                     span.record("cache.phase", phase_name(answer.phase));
-                    this.answer(&exchange, &request, &policy, looked, &answer)
+                    this.answer(&exchange, &request, policy, looked, &answer)
                 }
-                Err(error) => span.in_scope(|| this.failure(&exchange, &request, &policy, looked, &error)),
+                Err(error) => span.in_scope(|| this.failure(&exchange, &request, policy, looked, &error)),
             }
         }))
     }
@@ -281,7 +281,7 @@ impl Images {
         let path = exchange.path();
         if let Some(policy) = category_of(path).and_then(|category| self.origin.policy(category)) {
             let asked = &exchange.head.headers;
-            headers::of_category(&mut map, &policy, Looked::at_path(path, &policy), asked);
+            headers::of_category(&mut map, policy, Looked::at_path(path, policy), asked);
             let preflight = asked.contains_key(ACCESS_CONTROL_REQUEST_METHOD);
             if preflight && map.contains_key(http::header::ACCESS_CONTROL_ALLOW_ORIGIN) {
                 map.insert(ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static(METHODS));

@@ -399,3 +399,7 @@ impl<B> Drop for InFlight<B> {
         self.watch.end();
     }
 }
+
+#[cfg(test)]
+#[path = "server_tests.rs"]
+mod tests;

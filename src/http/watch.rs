@@ -2,7 +2,7 @@
 //! uses, readers that do not read.
 //!
 //! Always true: a request on a busy connection arms no timer. Events leave a mark; one lazy timer a connection looks at the
-//! marks when it fires and goes back to sleep until the next moment that could matter.
+//! marks when it fires and goes back to sleep, at most for the shortest of the timeouts.
 
 use std::future::poll_fn;
 use std::io::{self, IoSlice};
@@ -300,7 +300,9 @@ pub trait Graceful: Future {
 pub async fn drive(connection: impl Graceful, watch: &Watch, limits: &ListenerLimits, drain: &Drain) -> Option<Cut> {
     let mut connection = pin!(connection);
     let (mut began, mut over) = (pin!(drain.on_began.notified()), pin!(drain.on_over.notified()));
-    let mut alarm = pin!(tokio::time::sleep_until(watch.due(limits).0.into()));
+    // A mark can appear right after a look, so no look is further away than the shortest time that a mark may stand.
+    let look = limits.head_timeout.min(limits.idle_timeout).min(limits.stall_timeout);
+    let mut alarm = pin!(tokio::time::sleep(look));
     let (mut registered, mut finishing) = (false, None::<Instant>);
     poll_fn(|cx| {
         if !registered {
@@ -326,20 +328,19 @@ pub async fn drive(connection: impl Graceful, watch: &Watch, limits: &ListenerLi
             }
             let (due, cut) = watch.due(limits);
             let now = Instant::now();
-            match (cut, finishing) {
-                _ if due > now => alarm.as_mut().reset(due.into()),
-                (None, _) => alarm.as_mut().reset((now + limits.stall_timeout).into()),
+            let next = match (cut, finishing) {
+                (None, _) => due,
+                _ if due > now => due,
                 (Some(Cut::Idle), None) => {
                     // The polite end: GOAWAY, or just a close. A peer that ignores it is cut off.
                     finishing = Some(now);
                     connection.as_mut().finish();
-                    alarm.as_mut().reset((now + limits.stall_timeout).into());
+                    now + look
                 }
-                (Some(Cut::Idle), Some(since)) if since + limits.stall_timeout > now => {
-                    alarm.as_mut().reset((since + limits.stall_timeout).into());
-                }
+                (Some(Cut::Idle), Some(since)) if since + limits.stall_timeout > now => since + limits.stall_timeout,
                 (Some(cut), _) => return Poll::Ready(Some(cut)),
-            }
+            };
+            alarm.as_mut().reset(next.min(now + look).into());
         }
     })
     .await

@@ -43,18 +43,34 @@ fn graphics_are_flat_and_photos_are_not() {
     let mut files: Vec<(PathBuf, bool)> = Vec::new();
     let samples = Path::new(env!("CARGO_MANIFEST_DIR")).join("samples");
     for (name, flat) in [
-        ("shapes.png", true), ("chart.svg", true), ("orbits.gif", true),
-        ("brushes.jpg", false), ("dandelion.jpg", false), ("dogs.jpg", false), ("mountains.jpg", false), ("stream.jpg", false),
+        ("shapes.png", true),
+        ("chart.svg", true),
+        ("orbits.gif", true),
+        ("brushes.jpg", false),
+        ("dandelion.jpg", false),
+        ("dogs.jpg", false),
+        ("mountains.jpg", false),
+        ("stream.jpg", false),
     ] {
         files.push((samples.join(name), flat));
     }
     // The larger corpus, where this machine has it.
     if let Some(corpus) = std::env::var_os("FOVEA_CORPUS").map(PathBuf::from) {
         for (name, flat) in [
-            ("g2_graphics_alpha.png", true), ("g3_icon_palette.png", true), ("s2_screenshot.png", true), ("v_chart.svg", true),
-            ("x16_wine.png", false), ("p05_picos.jpg", false), ("p05_seeding.jpg", false), ("p05_sunset.jpg", false),
-            ("p2_brushes.jpg", false), ("p2_friends.jpg", false), ("p2_life.jpg", false), ("p2_picos.jpg", false),
-            ("p12_seeding.jpg", false), ("p12_sunset.jpg", false),
+            ("g2_graphics_alpha.png", true),
+            ("g3_icon_palette.png", true),
+            ("s2_screenshot.png", true),
+            ("v_chart.svg", true),
+            ("x16_wine.png", false),
+            ("p05_picos.jpg", false),
+            ("p05_seeding.jpg", false),
+            ("p05_sunset.jpg", false),
+            ("p2_brushes.jpg", false),
+            ("p2_friends.jpg", false),
+            ("p2_life.jpg", false),
+            ("p2_picos.jpg", false),
+            ("p12_seeding.jpg", false),
+            ("p12_sunset.jpg", false),
         ] {
             files.push((corpus.join(name), flat));
         }
@@ -89,7 +105,8 @@ fn a_product_on_white_is_a_photo_and_a_smooth_gradient_too() {
 
 #[test]
 fn facts_of_two_halves() {
-    let samples = (0..60 * 40).flat_map(|at| if at % 60 < 40 { [200, 30, 40, 255] } else { [30, 60, 200, 255] }).collect();
+    let samples =
+        (0..60 * 40).flat_map(|at| if at % 60 < 40 { [200, 30, 40, 255] } else { [30, 60, 200, 255] }).collect();
     let facts = facts(&Picture::srgb8(Size::new(60, 40), Layout::Rgba, samples));
     assert_eq!(facts.dominant_colours.len(), 2);
     assert_eq!(facts.dominant_colours[0].rgb, [200, 30, 40]);

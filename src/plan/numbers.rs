@@ -120,7 +120,7 @@ pub(super) fn push_units(units: u32, places: u32, out: &mut String) {
         return;
     }
     let mut digits = places as usize;
-    while part % 10 == 0 {
+    while part.is_multiple_of(10) {
         part /= 10;
         digits -= 1;
     }

@@ -74,7 +74,7 @@ impl Signer {
     fn sign(&self, expiry: u64, path: &str) -> Result<String, Error> {
         let (_, rest) = grammar::split_signature(path)?;
         let path = encoded(rest)?;
-        let signature = URL_SAFE_NO_PAD.encode(self.mac(expiry, &without_bucket(&path)));
+        let signature = URL_SAFE_NO_PAD.encode(self.mac(expiry, without_bucket(&path)));
         Ok(format!("/s:{}:{expiry}:{signature}{path}", self.kid))
     }
 
@@ -112,7 +112,7 @@ impl Urls {
         };
         let refused = || Error::new(ErrorKind::BadSignature, REFUSED, "s:");
         let signer = self.signers.iter().find(|signer| *signer.kid == *kid).ok_or_else(refused)?;
-        let wanted = signer.mac(expiry, &without_bucket(&encoded(rest)?));
+        let wanted = signer.mac(expiry, without_bucket(&encoded(rest)?));
         let holds = bool::from(wanted.ct_eq(&signature));
         let may_sign = signer.categories.is_empty() || signer.categories.iter().any(|name| name == category);
         if !holds || !may_sign {

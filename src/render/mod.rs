@@ -96,13 +96,7 @@ impl Renderer {
 
     /// Makes the variant. `charge` covers at least [`Order::bytes_of_work`]; it is given back when the work ends, also when
     /// the caller has left in between.
-    pub async fn render(
-        &self,
-        order: Order,
-        charge: Charge,
-        urgency: Urgency,
-        work: &Work,
-    ) -> Result<Rendered, Error> {
+    pub async fn render(&self, order: Order, charge: Charge, urgency: Urgency, work: &Work) -> Result<Rendered, Error> {
         let queued = Instant::now();
         let (leave, span) = (work.clone(), tracing::Span::current());
         let outcome = self.pool.run(urgency, work, move || {

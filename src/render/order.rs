@@ -209,7 +209,8 @@ impl Order {
     /// Whether the result shows the original's own pixels, so that the original's bytes could stand for it.
     pub(super) fn unchanged(&self, geometry: &Geometry) -> bool {
         let plan = &self.plan;
-        let whole = geometry.region == [0.0, 0.0, f64::from(self.header.size.width), f64::from(self.header.size.height)];
+        let whole =
+            geometry.region == [0.0, 0.0, f64::from(self.header.size.width), f64::from(self.header.size.height)];
         whole
             && geometry.scaled == self.header.size
             && geometry.canvas == self.header.size

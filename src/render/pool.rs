@@ -185,9 +185,9 @@ mod tests {
         let mut jobs = Vec::new();
         for (at, (urgency, name)) in [(Urgency::Ahead, "ahead"), (Urgency::Live, "live")].into_iter().enumerate() {
             let (pool_of_job, order) = (pool.clone(), order.clone());
-            jobs.push(tokio::spawn(async move {
-                pool_of_job.run(urgency, &work(), move || order.lock().push(name)).await
-            }));
+            jobs.push(tokio::spawn(
+                async move { pool_of_job.run(urgency, &work(), move || order.lock().push(name)).await },
+            ));
             while pool.load().1 != at + 1 {
                 tokio::task::yield_now().await;
             }

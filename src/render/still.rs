@@ -92,7 +92,8 @@ fn drop_opaque_alpha(picture: &mut Picture) {
     if !picture.layout.has_alpha() || samples.chunks_exact(channels).any(|pixel| pixel[channels - 1] != 255) {
         return;
     }
-    let kept: Vec<u8> = samples.chunks_exact(channels).flat_map(|pixel| pixel[..channels - 1].iter().copied()).collect();
+    let kept: Vec<u8> =
+        samples.chunks_exact(channels).flat_map(|pixel| pixel[..channels - 1].iter().copied()).collect();
     picture.layout = if channels == 4 { Layout::Rgb } else { Layout::Gray };
     picture.samples = crate::pixels::Samples::U8(kept);
 }

@@ -72,7 +72,9 @@ impl Origin {
         let (state, detail) = match tokio::time::timeout(Duration::from_secs(1), derivatives.ping()).await {
             Ok(Ok(())) => (State::Up, format!("{writes} writes of {bytes} bytes waiting")),
             Ok(Err(error)) => (State::Degraded, format!("{error}; variants are made and served without it")),
-            Err(_) => (State::Degraded, "no answer within a second; variants are made and served without it".to_owned()),
+            Err(_) => {
+                (State::Degraded, "no answer within a second; variants are made and served without it".to_owned())
+            }
         };
         Component { name, state, detail }
     }

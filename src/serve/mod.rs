@@ -1,6 +1,6 @@
 //! The story of a request: memory, derivative store, or made now; and the union of the rooms' errors.
 //!
-//! Enters: a checked [`plan::Request`] and what the client said of itself. Leaves: an [`Answer`].
+//! Enters: a checked [`Request`](crate::plan::Request) and what the client said of itself. Leaves: an [`Answer`].
 //!
 //! Always true: identical misses that overlap are made once, and what nobody waits for is not made.
 

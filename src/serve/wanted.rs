@@ -53,7 +53,16 @@ impl Wanted {
         };
         let key = VariantKey::new(asset, &version_text, &plan_text, output, &category.look_digest);
         let tags = Tags { category: category.name.clone(), preset: request.preset.clone() };
-        Self { asset, id: request.id.clone(), version: request.version.clone(), version_text, tags, what, key, category }
+        Self {
+            asset,
+            id: request.id.clone(),
+            version: request.version.clone(),
+            version_text,
+            tags,
+            what,
+            key,
+            category,
+        }
     }
 
     /// Whether the key names a choice that is still to be made.

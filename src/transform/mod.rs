@@ -1,6 +1,6 @@
 //! Ordered steps on a picture: cut and resize, turn, blur, sharpen, gray, flatten, pad, to sRGB.
 //!
-//! Enters: a [`Decoded`] picture and a [`Geometry`] made from header and plan. Leaves: an 8-bit picture, upright.
+//! Enters: a [`Decoded`](crate::decode::Decoded) picture and a [`Geometry`] made from header and plan. Leaves: an 8-bit picture, upright.
 //!
 //! Always true: the result has exactly the size that [`geometry`] said before anything was decoded.
 

@@ -66,7 +66,8 @@ impl Fovea {
     pub async fn start_in(folder: tempfile::TempDir, config: &str, environment: &[(&str, &str)]) -> Self {
         let originals = folder.path().join("originals");
         std::fs::create_dir_all(&originals).expect("a folder");
-        for entry in [fixtures(), samples()].iter().flat_map(|dir| std::fs::read_dir(dir).expect("the folder is there")) {
+        for entry in [fixtures(), samples()].iter().flat_map(|dir| std::fs::read_dir(dir).expect("the folder is there"))
+        {
             let path = entry.expect("an entry").path();
             if path.is_file() {
                 std::fs::copy(&path, originals.join(path.file_name().expect("a name"))).expect("a copy");

@@ -16,9 +16,6 @@ use super::container::Cicp;
 use crate::base::{Format, Size, Work};
 use crate::decode::Error;
 
-/// Most frames that are decoded on the way to the one that is shown: a still has one, a layered one a few.
-const FRAMES_MAX: usize = 8;
-
 /// Chroma subsampling.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Chroma {
@@ -90,14 +87,9 @@ impl Planes {
 /// allocated.
 pub fn decode(data: &[u8], size: Size, work: &Work) -> Result<Planes, Error> {
     let mut decoder = Decoder::open(size)?;
-    let mut frames = 0;
-    for unit in Units(data) {
+    for unit in still(data)? {
         work.check()?;
-        frames += usize::from(unit.begins_frame);
-        if frames > FRAMES_MAX {
-            return Err(broken("more frames than a still picture has"));
-        }
-        if let Some(planes) = decoder.feed(unit.bytes)? {
+        if let Some(planes) = decoder.feed(unit)? {
             return planes.of_size(size);
         }
     }
@@ -125,8 +117,10 @@ impl Decoder {
             av1::dav1d_default_settings(NonNull::from(&mut settings).cast());
             settings.assume_init()
         };
-        // One thread: the pool above already uses every core. Layers below the last are not given out.
-        (settings.n_threads, settings.max_frame_delay, settings.all_layers) = (1, 1, 0);
+        // Two threads and a delay of two frames, although there is one frame and the pool above already uses every core:
+        // with less, rav1d 1.1 ends the process on a frame that is broken (it looks for a header that its own clean-up has
+        // taken). Layers below the last are not given out.
+        (settings.n_threads, settings.max_frame_delay, settings.all_layers) = (2, 2, 0);
         settings.frame_size_limit = u32::try_from(size.pixels()).unwrap_or(u32::MAX);
         // SAFETY: no callback, so nothing that would have to be safe to call.
         settings.logger = unsafe { rav1d::include::dav1d::dav1d::Dav1dLogger::new(None, None) };
@@ -193,39 +187,80 @@ impl Planes {
     }
 }
 
-/// The open bitstream units in some bytes (AV1 specification, 5.3).
+/// The units that make up a still picture, and nothing else: a sequence header and one key frame. Everything that a stream
+/// might hold beside them (other frames, other headers between a frame's parts) is left out or refused here, because the
+/// decoder behind was made for streams: it would decode any number of hidden frames, and states that only a broken stream
+/// gets into end the process, since a panic cannot leave its C interface.
+fn still(data: &[u8]) -> Result<Vec<&[u8]>, Error> {
+    const SEQUENCE: u8 = 1;
+    const FRAME_HEADER: u8 = 3;
+    const TILE_GROUP: u8 = 4;
+    const FRAME: u8 = 6;
+    let mut picture = Vec::new();
+    let (mut still_header, mut in_tiles) = (None, false);
+    for unit in Units(data) {
+        match (unit.kind, still_header) {
+            (SEQUENCE, None) => {
+                // Profile (3 bits), still picture, reduced still picture header.
+                let flags = *unit.payload.first().ok_or_else(|| broken("its sequence header is cut off"))?;
+                still_header = Some(flags & 0x08 != 0);
+                picture.push(unit.bytes);
+            }
+            (FRAME | FRAME_HEADER, Some(reduced)) if !in_tiles => {
+                // Unless the header is reduced, it begins with: shows an existing frame (1 bit), its type (2), shown (1).
+                let flags = *unit.payload.first().ok_or_else(|| broken("its frame header is cut off"))?;
+                if !reduced && flags & 0xf0 != 0x10 {
+                    return Err(Error::kind(Format::Avif, "a still picture that is no key frame"));
+                }
+                picture.push(unit.bytes);
+                if unit.kind == FRAME {
+                    return Ok(picture);
+                }
+                in_tiles = true;
+            }
+            (TILE_GROUP, Some(_)) if in_tiles => picture.push(unit.bytes),
+            (FRAME | FRAME_HEADER, _) if in_tiles => break,
+            (FRAME | FRAME_HEADER | TILE_GROUP, _) => return Err(broken("its parts are out of order")),
+            _ => {}
+        }
+    }
+    if in_tiles { Ok(picture) } else { Err(broken("it has no frame")) }
+}
+
+/// The open bitstream units in some bytes (AV1 specification, 5.3). One whose length is more than there is, is the last and
+/// left out.
 struct Units<'a>(&'a [u8]);
 
 struct Unit<'a> {
+    kind: u8,
+    /// With its header.
     bytes: &'a [u8],
-    /// A frame, or a frame's header.
-    begins_frame: bool,
+    /// Without.
+    payload: &'a [u8],
 }
 
 impl<'a> Iterator for Units<'a> {
     type Item = Unit<'a>;
 
     fn next(&mut self) -> Option<Unit<'a>> {
-        const FRAME_HEADER: u8 = 3;
-        const FRAME: u8 = 6;
+        const HAS_EXTENSION: u8 = 4;
+        const HAS_SIZE: u8 = 2;
         let header = *self.0.first()?;
-        let mut at = if header & 4 == 0 { 1 } else { 2 };
-        let length = if header & 2 == 0 {
-            self.0.len().saturating_sub(at)
-        } else {
-            let mut length = 0_usize;
+        let mut at = if header & HAS_EXTENSION == 0 { 1 } else { 2 };
+        let mut length = self.0.len().checked_sub(at)?;
+        if header & HAS_SIZE != 0 {
+            length = 0;
             for shift in 0..8 {
-                let byte = self.0.get(at).copied().unwrap_or(0);
+                let byte = *self.0.get(at)?;
                 at += 1;
                 length |= usize::from(byte & 0x7f) << (7 * shift);
                 if byte & 0x80 == 0 {
                     break;
                 }
             }
-            length
-        };
-        let (bytes, rest) = self.0.split_at(at.saturating_add(length).min(self.0.len()));
+        }
+        let (bytes, rest) = self.0.split_at_checked(at.checked_add(length)?)?;
         self.0 = rest;
-        Some(Unit { bytes, begins_frame: matches!(header >> 3 & 15, FRAME_HEADER | FRAME) })
+        Some(Unit { kind: header >> 3 & 15, bytes, payload: &bytes[at..] })
     }
 }

@@ -64,13 +64,18 @@ pub fn decode(bytes: &[u8], header: &Header, limits: &Limits, work: &Work) -> Re
     Ok(Decoded { picture, covers: whole(header.size), damaged: false })
 }
 
-/// The result; one decoded frame as 4:4:4, twice for film grain; the decoder's notes on its blocks (a byte a pixel).
+/// The result; one decoded frame as 4:4:4, twice for film grain; its coefficients, which a decoder that delays frames holds
+/// for all of it (6 values a pixel); the decoder's notes on its blocks (4 bytes a pixel).
 pub fn bytes_of_work(header: &Header) -> u64 {
     let channels = if header.model == Model::Gray { 1 } else { 3 };
     let bytes = if header.bits > 8 { 2 } else { 1 };
-    header.size.pixels() * (bytes * (channels + u64::from(header.alpha) + 2 * channels) + 1)
+    header.size.pixels() * (bytes * (channels + u64::from(header.alpha) + 2 * channels + 6) + 4)
         + u64::from(header.size.width) * 512
+        + THREAD_BYTES
 }
+
+/// What the decoder's two threads and their tables take.
+const THREAD_BYTES: u64 = 4 << 20;
 
 fn broken(what: impl ToString) -> Error {
     Error::broken(Format::Avif, what)

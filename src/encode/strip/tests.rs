@@ -139,10 +139,16 @@ fn every_fixture_keeps_its_pixels() {
 #[test]
 fn metadata_goes_and_orientation_stays() {
     let block: std::sync::Arc<[u8]> = exif_block().into();
-    let picture = crate::pixels::Picture::srgb8(crate::base::Size::new(8, 8), crate::pixels::Layout::Rgb, vec![90; 192]);
+    let picture =
+        crate::pixels::Picture::srgb8(crate::base::Size::new(8, 8), crate::pixels::Layout::Rgb, vec![90; 192]);
     for format in [Format::Jpeg, Format::Png, Format::WebP] {
         let settings = crate::encode::Settings {
-            format, quality: 80, lossless: false, progressive: false, exif: Some(block.clone()), icc: None,
+            format,
+            quality: 80,
+            lossless: false,
+            progressive: false,
+            exif: Some(block.clone()),
+            icc: None,
         };
         let file = crate::encode::still(&picture, &settings, &work()).unwrap();
         let bare = strip(&file, format, Keep::Appearance).unwrap();
@@ -154,7 +160,10 @@ fn metadata_goes_and_orientation_stays() {
         let fields = fields(header.exif.as_deref().unwrap());
         assert!(has(&fields, ::exif::Tag::Artist) && has(&fields, ::exif::Tag::PixelXDimension), "{format:?}");
         assert!(!has(&fields, ::exif::Tag::GPSLatitude), "{format:?}");
-        assert!(!no_place.windows(8).any(|window| window == [0, 0, 0, 47, 0, 0, 0, 1]), "the latitude's bytes are gone");
+        assert!(
+            !no_place.windows(8).any(|window| window == [0, 0, 0, 47, 0, 0, 0, 1]),
+            "the latitude's bytes are gone"
+        );
     }
 }
 
@@ -165,7 +174,9 @@ fn what_trails_a_jpeg_goes() {
     let mut trailed = bytes.clone();
     trailed.extend_from_slice(b"\xff\xd8 a motion photo's film");
     // Application markers and a comment behind SOI.
-    let marked = [&trailed[..2], b"\xff\xe1\0\x10http://ns.adob", b"\xff\xe2\0\x06MPF\0", b"\xff\xfe\0\x04hi", &trailed[2..]].concat();
+    let marked =
+        [&trailed[..2], b"\xff\xe1\0\x10http://ns.adob", b"\xff\xe2\0\x06MPF\0", b"\xff\xfe\0\x04hi", &trailed[2..]]
+            .concat();
     assert_eq!(strip(&marked, Format::Jpeg, Keep::Appearance), Some(clean));
 }
 

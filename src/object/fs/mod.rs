@@ -1,7 +1,7 @@
 //! Objects in a folder: originals as they lie there, or derivatives, each in one file with what is known of it.
 //!
 //! A derivative is written beside its place and then linked or renamed to it, so a reader (and a crash) sees all of it
-//! or nothing. Where the folder is bounded, [`evict`] takes the least recently used away, behind the requests.
+//! or nothing. Where the folder is bounded, `evict` takes the least recently used away, behind the requests.
 
 mod evict;
 mod frame;

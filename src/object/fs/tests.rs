@@ -107,7 +107,7 @@ async fn bodies_of_any_length_come_whole() {
     let lengths = [0, 1, 100, eager - 200, eager - 1, eager, eager + 1, PIECE_BYTES_MAX as usize + eager + 7];
     for store in stores {
         for length in lengths {
-            let body: Bytes = (0..length).map(|at| (at * 31 >> 3) as u8).collect();
+            let body: Bytes = (0..length).map(|at| ((at * 31) >> 3) as u8).collect();
             store.put("x", body.clone(), &options(false)).await.unwrap();
             assert_eq!(store.head("x").await.unwrap().size, length as u64);
             let reading = store.open("x").await.unwrap();
