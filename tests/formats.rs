@@ -21,6 +21,9 @@ async fn every_format_in_becomes_every_format_out() {
         .collect();
     names.sort();
     assert!(names.len() > 40, "the fixtures are there");
+    for name in UNSUPPORTED {
+        assert_eq!(server.get(&format!("/pics/{name}/v1/w_20.jpg")).await.status, 415, "{name}");
+    }
     for name in &names {
         let upright =
             decode::probe(&std::fs::read(fixtures().join(name)).unwrap(), &Limits::default()).unwrap().upright();
