@@ -5,10 +5,13 @@ use fovea::decode;
 
 use crate::support::fovea::{Fovea, fixtures};
 
-/// Files of the fixtures that are no pictures.
+/// Kinds that the libraries do not read; they are answered 415.
+const UNSUPPORTED: [&str; 1] = ["palette8.tiff"];
+
+/// Whether a file of the fixtures is a picture that can be read.
 fn is_picture(name: &str) -> bool {
     let known = ["jpg", "png", "webp", "avif", "gif", "tiff", "bmp", "svg"];
-    name.rsplit('.').next().is_some_and(|extension| known.contains(&extension))
+    !UNSUPPORTED.contains(&name) && name.rsplit('.').next().is_some_and(|extension| known.contains(&extension))
 }
 
 #[tokio::test]
