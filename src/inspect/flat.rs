@@ -18,6 +18,10 @@ const EQUAL_SHARE: f32 = 0.35;
 /// again, in a photo hardly any does.
 const COLOURS_SHARE: f32 = 0.25;
 
+/// From this part of equal pixels on, twice that share of colours is still flat: reduced to a thumbnail, edges are much of what
+/// is left, and a photo on a plain ground has a colour of its own in nearly every pixel that differs.
+const EQUAL_SHARE_MOST: f32 = 0.55;
+
 /// Whether the picture is made of plain areas with few colours between them. False for photos, also those with plain
 /// backgrounds, and for noisy gradients. Transparent pixels do not count, a wholly transparent picture is flat.
 pub fn is_flat(picture: &Picture) -> bool {
@@ -26,7 +30,9 @@ pub fn is_flat(picture: &Picture) -> bool {
         return true;
     }
     let different = (visible - equal).max(1) as f32;
-    equal as f32 >= EQUAL_SHARE * visible as f32 && colours as f32 <= COLOURS_SHARE * different
+    let share = equal as f32 / visible.max(1) as f32;
+    let colours_share = if share >= EQUAL_SHARE_MOST { 2.0 * COLOURS_SHARE } else { COLOURS_SHARE };
+    share >= EQUAL_SHARE && colours as f32 <= colours_share * different
 }
 
 /// What the decision is made of.
