@@ -99,9 +99,8 @@ fn sample(
         target: geometry.scaled,
         margin_percent: render::order::MARGIN_PERCENT,
     };
-    let decoded = render::timed(&mut stages, crate::base::Stage::Decode, || {
-        decode::decode(source, header, &want, limits, work)
-    })?;
+    let decoded =
+        render::timed(&mut stages, crate::base::Stage::Decode, || decode::decode(source, header, &want, limits, work))?;
     Ok(transform::apply(decoded.picture, decoded.covers, &geometry, plan, look.light, None, work)?)
 }
 
