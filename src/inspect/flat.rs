@@ -25,14 +25,12 @@ const COLOURS_MAX: usize = 10_000;
 /// Whether the picture is made of plain areas with few colours between them. False for photos, also those with plain
 /// backgrounds, and for noisy gradients. Transparent pixels do not count, a wholly transparent picture is flat.
 pub fn is_flat(picture: &Picture) -> bool {
-    let Measured { visible, equal, colours } = measured(picture);
+    let Some(Measured { visible, equal, colours }) = measured(picture) else { return false };
     if colours <= COLOURS_FEW.min(visible / 8) {
         return true;
     }
     let different = (visible - equal).max(1) as f32;
-    equal as f32 >= EQUAL_SHARE * visible as f32
-        && colours <= COLOURS_MAX
-        && colours as f32 <= COLOURS_SHARE * different
+    equal as f32 >= EQUAL_SHARE * visible as f32 && colours as f32 <= COLOURS_SHARE * different
 }
 
 /// What the decision is made of.
@@ -46,7 +44,8 @@ pub(super) struct Measured {
     colours: usize,
 }
 
-pub(super) fn measured(picture: &Picture) -> Measured {
+/// None as soon as there are more than [`COLOURS_MAX`] colours: a photo is told after its first rows.
+pub(super) fn measured(picture: &Picture) -> Option<Measured> {
     let (width, height) = (picture.size.width as usize, picture.size.height as usize);
     let step = (width * height).div_ceil(PIXELS_MAX).max(1);
     let mut colours: HashSet<[u8; 4]> = HashSet::new();
@@ -62,10 +61,10 @@ pub(super) fn measured(picture: &Picture) -> Measured {
             let same = |neighbour: usize| pixel(picture, neighbour) == here;
             if (x == 0 || same(at - 1)) && (y == 0 || same(at - width)) {
                 equal += 1;
-            } else {
-                colours.insert(here);
+            } else if colours.insert(here) && colours.len() > COLOURS_MAX {
+                return None;
             }
         }
     }
-    Measured { visible, equal, colours: colours.len() }
+    Some(Measured { visible, equal, colours: colours.len() })
 }
