@@ -139,7 +139,7 @@ impl Order {
         };
         let channels = if self.header.alpha || self.header.model == decode::Model::Cmyk { 4 } else { 3 };
         let decoding = decode::bytes_of_work(&self.header, &want);
-        let transforming = transform::bytes_of_work(decoded, channels, &geometry);
+        let transforming = transform::bytes_of_work(decoded, channels, &geometry, self.look.light);
         let encoding = encode::bytes_of_work(geometry.canvas, &settings);
         let frames = if self.animated(self.widest_format()) { u64::from(self.header.frames) } else { 1 };
         // An animation's coded frames gather until its end; a lossless frame is at most about its pixels.

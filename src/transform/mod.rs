@@ -106,9 +106,13 @@ fn window(size: Size, covers: [f64; 4], region: [f64; 4]) -> [f64; 4] {
 }
 
 /// An upper bound of the bytes that [`apply`] holds at once beside the picture it is given, its result included.
-pub fn bytes_of_work(decoded: Size, channels: usize, geometry: &Geometry) -> u64 {
+pub fn bytes_of_work(decoded: Size, channels: usize, geometry: &Geometry, light: Light) -> u64 {
     let whole = [0.0, 0.0, f64::from(decoded.width), f64::from(decoded.height)];
-    let resize = cpu::bytes_of_resize(decoded, channels, whole, geometry.scaled);
+    let resize = match light {
+        Light::Linear => cpu::bytes_of_resize(decoded, channels, whole, geometry.scaled),
+        // Converted, widened or premultiplied, and resized in height: four channels each.
+        Light::Gamma => decoded.pixels() * 12 + geometry.scaled.pixels() * 8,
+    };
     let small = geometry.scaled.pixels() * channels as u64;
     let canvas = geometry.canvas.pixels() * 4;
     // Turning and sharpening hold the small picture twice, blurring its lines, the canvas itself and the picture on it.
