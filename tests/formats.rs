@@ -5,10 +5,13 @@ use fovea::decode;
 
 use crate::support::fovea::{Fovea, fixtures};
 
-/// Files of the fixtures that are no pictures.
+/// Kinds that the libraries do not read; they are answered 415.
+const UNSUPPORTED: [&str; 1] = ["palette8.tiff"];
+
+/// Whether a file of the fixtures is a picture that can be read.
 fn is_picture(name: &str) -> bool {
     let known = ["jpg", "png", "webp", "avif", "gif", "tiff", "bmp", "svg"];
-    name.rsplit('.').next().is_some_and(|extension| known.contains(&extension))
+    !UNSUPPORTED.contains(&name) && name.rsplit('.').next().is_some_and(|extension| known.contains(&extension))
 }
 
 #[tokio::test]
@@ -21,6 +24,9 @@ async fn every_format_in_becomes_every_format_out() {
         .collect();
     names.sort();
     assert!(names.len() > 40, "the fixtures are there");
+    for name in UNSUPPORTED {
+        assert_eq!(server.get(&format!("/pics/{name}/v1/w_20.jpg")).await.status, 415, "{name}");
+    }
     for name in &names {
         let upright =
             decode::probe(&std::fs::read(fixtures().join(name)).unwrap(), &Limits::default()).unwrap().upright();

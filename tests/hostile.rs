@@ -78,7 +78,7 @@ async fn bombs_and_lies_are_answered_quickly_and_cheaply() {
     for format in ["jpg", "png", "webp"] {
         assert_eq!(server.get(&format!("/pics/mountains.jpg/v1/w_900.{format}")).await.status, 200);
     }
-    for name in ["bomb.png", "empty.jpg", "text.png", "lying.jpg", "lying.png", "xml.svg", "large.svg"] {
+    for name in ["bomb.png", "empty.jpg", "text.png", "lying.jpg", "lying.png", "xml.svg"] {
         check(&server, name, &format!("/pics/{name}/v1/w_200.jpg")).await;
     }
     assert_eq!(server.get("/pics/bomb.png/v1/w_200.jpg").await.status, 413);
@@ -95,8 +95,7 @@ async fn ten_thousand_frames_are_bounded() {
     let answer = server.get("/pics/long.gif/v1/w_20.webp").await;
     assert!(begun.elapsed() < ANSWER_WITHIN, "{:?}", begun.elapsed());
     assert!(server.resident_bytes_peak().saturating_sub(before) < MEMORY_MORE_MAX);
-    let bounded = answer.status.is_client_error() || answer.status == 200;
-    assert!(bounded, "{}", answer.status);
+    assert_eq!(answer.status, 413);
     let still = server.get("/pics/long.gif/v1/w_20,anim_0.webp").await;
     assert_eq!(still.status, 200);
 }
@@ -120,13 +119,16 @@ async fn truncations_never_crash_the_server() {
         "rgb24.bmp",
     ] {
         let whole = std::fs::read(fixtures().join(name)).unwrap();
+        let picture = server.get(&format!("/pics/{name}/v1/w_30.png")).await.body;
         for at in 0..16 {
             let cut = format!("cut_{at}_{name}");
             std::fs::write(originals.join(&cut), &whole[..whole.len() * at / 16]).unwrap();
             let begun = Instant::now();
             let answer = server.get(&format!("/pics/{cut}/v1/w_30.png")).await;
             assert!(begun.elapsed() < ANSWER_WITHIN, "{cut}");
-            let saved = answer.status == 200 && answer.header("fovea-damaged") == "1";
+            // What is cut off behind the last pixel takes nothing from the picture.
+            let whole = answer.body == picture;
+            let saved = answer.status == 200 && (whole || answer.header("fovea-damaged") == "1");
             assert!(saved || answer.status.is_client_error(), "{cut}: {} {:?}", answer.status, answer.headers);
         }
     }

@@ -3,6 +3,7 @@
 mod cli;
 mod formats;
 mod hostile;
+mod http;
 mod origin;
 mod sources;
 mod stores;

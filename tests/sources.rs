@@ -362,7 +362,7 @@ async fn a_body_that_breaks_off_is_fetched_again() {
     })
     .await;
     let source = source(&origin);
-    let admit = async |_: &OriginalMeta| Ok::<(), Error>(());
+    let admit = |_: OriginalMeta| async { Ok::<(), Error>(()) };
     let (meta, bytes, ()) = source.fetch("x", &Context::default(), deadline(), admit).await.unwrap();
     assert_eq!((meta.size, &bytes[..], origin.count()), (Some(7), &b"picture"[..], 3));
 }

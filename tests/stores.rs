@@ -179,7 +179,7 @@ async fn who_is_refused_is_told_so() {
 }
 
 #[tokio::test]
-async fn a_server_that_went_is_unavailable_and_that_came_back_is_not() {
+async fn a_server_that_went_is_unavailable() {
     let server = SeaweedFs::start();
     let store = S3::new(Settings { tries: 1, ..server.settings("ready", "") }).await.unwrap();
     store.put("x", bytes(1), &options(false)).await.unwrap();

@@ -195,7 +195,7 @@ def cpu(peers, tasks, files, photos, rounds, scratch, results):
         measure.say(f"round {turn + 1} of {rounds}")
         for task in tasks:
             able = [peer for peer in peers if (task, peer) in cells]
-            shift = turn % len(able)
+            shift = turn % max(1, len(able))
             for peer in able[shift:] + able[:shift]:
                 own = widths[task.name][turn * task.requests : (turn + 1) * task.requests]
                 connections[peer.title].close()

@@ -98,6 +98,8 @@ def chart(results):
     panels, heights = [], []
     for name, task in results["tasks"].items():
         values = [(column, task["columns"][column]["cpu_ms"]) for column in columns if column in task["columns"]]
+        if not values:
+            continue
         panels.append(panel(f"{name} · {task['title']}", values))
         heights.append(HEAD_H + ROW_H * len(values) + 12)
     body, top = [], MARGIN + 52

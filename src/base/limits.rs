@@ -9,7 +9,7 @@ pub struct Limits {
     pub pixels_max: u64,
     /// Most pixels on one side.
     pub side_max: u32,
-    /// Most frames of an animation that are read; the rest is left out.
+    /// An animation of so many frames or more is refused; frames are counted no further.
     pub frames_max: u32,
     /// Most pixels of all frames of an animation together.
     pub animation_pixels_max: u64,

@@ -6,6 +6,7 @@
 use ravif::{Encoder, Img};
 use rgb::FromSlice;
 
+use super::palette::rgba;
 use super::{Error, Settings};
 use crate::base::Format;
 use crate::pixels::{Layout, Picture};
@@ -23,20 +24,16 @@ pub fn encode(picture: &Picture, settings: &Settings) -> Result<Vec<u8>, Error> 
     if let Some(exif) = settings.exif.as_deref() {
         encoder = encoder.with_exif(exif);
     }
+    // Always as RGBA: ravif leaves out an alpha of 255s by itself, and its `encode_rgb` is inlined, which would compile the
+    // whole of rav1e once more into this crate (two minutes).
     let wide: Vec<u8>;
-    let encoded = match picture.layout {
-        Layout::Rgb => encoder.encode_rgb(Img::new(samples.as_rgb(), width, height)),
-        Layout::Rgba | Layout::Cmyk => encoder.encode_rgba(Img::new(samples.as_rgba(), width, height)),
-        Layout::Gray => {
-            wide = samples.iter().flat_map(|value| [*value; 3]).collect();
-            encoder.encode_rgb(Img::new(wide.as_rgb(), width, height))
-        }
-        Layout::GrayAlpha => {
-            wide = samples.chunks_exact(2).flat_map(|pixel| [pixel[0], pixel[0], pixel[0], pixel[1]]).collect();
-            encoder.encode_rgba(Img::new(wide.as_rgba(), width, height))
-        }
+    let pixels: &[u8] = if picture.layout == Layout::Rgba {
+        &samples
+    } else {
+        wide = samples.chunks_exact(picture.layout.channels()).flat_map(|pixel| rgba(pixel, picture.layout)).collect();
+        &wide
     };
-    match encoded {
+    match encoder.encode_rgba(Img::new(pixels.as_rgba(), width, height)) {
         Ok(image) => Ok(image.avif_file),
         Err(error) => Err(Error::Encoder { format: Format::Avif, what: error.to_string() }),
     }

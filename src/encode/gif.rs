@@ -50,7 +50,8 @@ impl Animated {
             // Played once: no extension at all.
             None | Some(1) => {}
             Some(0) => encoder.set_repeat(Repeat::Infinite).map_err(failed)?,
-            Some(times) => encoder.set_repeat(Repeat::Finite(times.min(65_535) as u16)).map_err(failed)?,
+            // The extension counts what follows the first time, as every browser reads it.
+            Some(times) => encoder.set_repeat(Repeat::Finite((times - 1).min(65_535) as u16)).map_err(failed)?,
         }
         let canvas = vec![[0; 4]; size.pixels() as usize];
         Ok(Self { encoder, size, canvas, pending: None, time_ms: 0, written_cs: 0 })

@@ -68,9 +68,9 @@ fn score(a: &[[u8; 4]], b: &[[u8; 4]], size: Size) -> f64 {
     compute_frame_ssimulacra2(frame(a), frame(b)).unwrap()
 }
 
-/// Equal but for the colour of what cannot be seen.
-fn seen(pixel: [u8; 4]) -> [u8; 4] {
-    if pixel[3] == 0 { [0; 4] } else { pixel }
+/// The pixel without the colour of what cannot be seen.
+fn seen(pixel: [u8; 4], alpha_max: u8) -> [u8; 4] {
+    if pixel[3] <= alpha_max { [0; 4] } else { pixel }
 }
 
 #[test]
@@ -82,7 +82,8 @@ fn lossless_is_exact() {
             let (_, png) = opened(&still(&picture, &settings(Format::Png, 1), &work()).unwrap());
             assert_eq!(png, right, "PNG {layout:?} {width}x{height}");
             let (_, webp) = opened(&still(&picture, &lossless(Format::WebP), &work()).unwrap());
-            let (webp, right): (Vec<_>, Vec<_>) = webp.into_iter().zip(right).map(|(a, b)| (seen(a), seen(b))).unzip();
+            let (webp, right): (Vec<_>, Vec<_>) =
+                webp.into_iter().zip(right).map(|(a, b)| (seen(a, 0), seen(b, 0))).unzip();
             assert_eq!(webp, right, "WebP {layout:?} {width}x{height}");
         }
     }
@@ -158,7 +159,7 @@ fn alpha_and_odd_sizes_survive() {
                         (Format::Jpeg, 0) => [255; 4],
                         _ => right,
                     };
-                    let worst = seen(*found).iter().zip(seen(right)).map(|(a, b)| a.abs_diff(b)).max().unwrap();
+                    let worst = seen(*found, 2).iter().zip(seen(right, 2)).map(|(a, b)| a.abs_diff(b)).max().unwrap();
                     let most = if format == Format::Jpeg && layout.has_alpha() { 40 } else { 8 };
                     assert!(worst <= most, "{format:?} {layout:?} {width}x{height}: {found:?} {right:?}");
                 }
@@ -200,9 +201,9 @@ fn metadata_arrives() {
         assert_eq!(header.alpha, format != Format::Jpeg, "{format:?}");
     }
     // A profile of several markers.
-    let long: Arc<[u8]> = (0..200_000u32).map(|at| (at % 251) as u8).collect();
+    let long: Arc<[u8]> = icc.iter().copied().chain((0..200_000u32).map(|at| (at % 251) as u8)).collect();
     let file = still(&picture, &Settings { icc: Some(long.clone()), ..settings(Format::Jpeg, 80) }, &work()).unwrap();
-    assert_eq!(opened(&file).0.icc.as_deref(), Some(&*long));
+    assert!(opened(&file).0.icc.as_deref() == Some(&*long));
 }
 
 #[test]
@@ -239,8 +240,11 @@ fn animations_come_back() {
             let mut total_ms = 0;
             for frame in &frames {
                 let back = found.next(&work()).unwrap().unwrap();
-                let (back_pixels, right): (Vec<_>, Vec<_>) =
-                    wide(&back.picture).into_iter().zip(wide(&frame.picture)).map(|(a, b)| (seen(a), seen(b))).unzip();
+                let (back_pixels, right): (Vec<_>, Vec<_>) = wide(&back.picture)
+                    .into_iter()
+                    .zip(wide(&frame.picture))
+                    .map(|(a, b)| (seen(a, 0), seen(b, 0)))
+                    .unzip();
                 assert_eq!(back_pixels, right, "{format:?}");
                 assert!(back.delay_ms.abs_diff(frame.delay_ms) <= 10, "{format:?} {}", back.delay_ms);
                 total_ms += back.delay_ms;

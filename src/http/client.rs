@@ -47,7 +47,7 @@ pub fn client(headers: &HeaderMap, looked: Looked, address: IpAddr) -> Client {
 }
 
 /// What the client can show, by `Accept`; several lines of it are one list.
-fn bucket(headers: &HeaderMap) -> Bucket {
+pub fn bucket(headers: &HeaderMap) -> Bucket {
     let mut lines = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
     match (lines.next(), lines.next()) {
         (first, None) => plan::bucket(first),

@@ -340,4 +340,4 @@ pub fn push_number(text: &mut String, mut number: u64) {
 
 #[cfg(test)]
 #[path = "headers_tests.rs"]
-mod tests;
+pub(super) mod tests;

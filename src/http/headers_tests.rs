@@ -33,7 +33,7 @@ pub(crate) fn plan() -> Plan {
     }
 }
 
-fn request(ask: Ask) -> Request {
+pub(crate) fn request(ask: Ask) -> Request {
     Request {
         category: Arc::from("demo"),
         id: "shoes/red 42,b".to_owned(),
@@ -43,6 +43,21 @@ fn request(ask: Ask) -> Request {
         signed: None,
         redirect: None,
         canonical: "/demo/shoes/red%2042,b/v3/w_40.auto".to_owned(),
+    }
+}
+
+pub(crate) fn entry(bytes: Bytes, modified: SystemTime) -> Entry {
+    Entry {
+        bytes,
+        content_type: "image/webp",
+        etag: "\"e\"".to_owned(),
+        modified,
+        size: None,
+        format: None,
+        quality: None,
+        damaged: true,
+        engine: 1,
+        made_at_ms: 0,
     }
 }
 
@@ -167,18 +182,7 @@ fn cors_by_category() {
 
 #[test]
 fn an_answer_is_described_in_full() {
-    let entry = Entry {
-        bytes: Bytes::from_static(b"x"),
-        content_type: "image/webp",
-        etag: "\"e\"".to_owned(),
-        modified: UNIX_EPOCH + Duration::from_secs(784_111_777),
-        size: None,
-        format: None,
-        quality: None,
-        damaged: true,
-        engine: 1,
-        made_at_ms: 0,
-    };
+    let entry = entry(Bytes::from_static(b"x"), UNIX_EPOCH + Duration::from_secs(784_111_777));
     let mut headers = HeaderMap::new();
     let request = request(Ask::Image(Box::new(plan())));
     common(&mut headers, &HeaderValue::from_static("id"));

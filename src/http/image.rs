@@ -1,4 +1,4 @@
-//! The image handler: from a request's head to a response, and the line in the access log.
+//! The image handler: from a request's head to the answer that `serve` has for it.
 //!
 //! Always true: an answer in memory is sent without a task, a queue or a lock held for I/O in between.
 
@@ -9,30 +9,29 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use http::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_METHOD,
-    ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, LOCATION, REFERER, USER_AGENT,
+    ALLOW, CACHE_CONTROL, CONTENT_TYPE,
 };
-use http::request::Parts;
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use http_body::Body as _;
 use http_body_util::Full;
 use hyper::body::Incoming;
 use tokio::runtime::Handle;
 use tokio_util::task::AbortOnDropHandle;
-use tracing::{Instrument as _, Level};
+use tracing::Instrument as _;
 
 use super::client::{self, request_id};
-use super::conditional::{Part, part};
+use super::front::{self, Found};
 use super::headers::{self, Looked, phase_name};
 use super::limit::Limit;
-use super::log::{Line, Log};
+use super::log::Log;
 use super::meters::Meters;
 use super::page::Page;
 use super::problem::{Problem, Refusal};
+use super::respond::{Exchange, NOWHERE, whole};
 use super::server::{Handler, Peer, Reply};
 use super::settings::Settings;
-use crate::base::{Deadline, Stage, Stages};
-use crate::plan;
-use crate::serve::{Answer, Error, Origin, Phase, Policy};
+use crate::base::{Deadline, Stage};
+use crate::serve::{Entry, Error, Origin, Phase};
 use crate::telemetry::{TraceContext, adopt, outgoing};
 
 /// The methods that are answered.
@@ -43,9 +42,9 @@ const PREFLIGHT_HEADERS: &str = "Range, If-Range, If-Match, If-None-Match, If-Mo
 /// What a request may take beyond its own deadline before it is given up: `serve` should have answered by then.
 const GRACE: Duration = Duration::from_millis(500);
 /// Room for every header of a usual answer.
-const HEADERS: usize = 24;
+pub(super) const HEADERS: usize = 24;
 
-type Body = Full<Bytes>;
+pub(super) type Body = Full<Bytes>;
 
 /// Answers the requests of the image listener.
 pub struct Images {
@@ -53,8 +52,8 @@ pub struct Images {
     settings: Settings,
     page: Option<Page>,
     limit: Option<Limit>,
-    log: Log,
-    meters: Meters,
+    pub(super) log: Log,
+    pub(super) meters: Meters,
     runtime: Handle,
 }
 
@@ -69,6 +68,15 @@ impl Images {
 
     fn get(self: &Arc<Self>, exchange: Exchange) -> Reply<Body> {
         let path = exchange.path();
+        // Before anything is looked up: what is kept under this epoch is forgotten with the next purge.
+        let epoch = self.origin.epoch();
+        let bucket = || client::bucket(&exchange.head.headers);
+        let recent = |entry: &Arc<Entry>, whole: &HeaderMap, unchanged: &HeaderMap| {
+            self.recent(&exchange, entry, whole, unchanged)
+        };
+        if let Some(response) = front::find(path, bucket, epoch, exchange.started, recent).flatten() {
+            return Reply::now(response);
+        }
         if let Some(response) = self.fixed(&exchange, path) {
             return Reply::now(self.close(&exchange, response, NOWHERE));
         }
@@ -98,6 +106,11 @@ impl Images {
         let planned = exchange.started.elapsed();
         if let Some(mut answer) = self.origin.peek(&request, &client) {
             answer.stages.add(Stage::Plan, planned);
+            if answer.phase == Phase::Memory {
+                let found = Found { path, looked, bucket: client.bucket, epoch, now: exchange.started };
+                let headers = || whole(&request, policy, looked, &answer, &exchange.head.headers);
+                front::keep(found, &request, &answer.entry, headers);
+            }
             return Reply::now(self.answer(&exchange, &request, policy, looked, &answer));
         }
         if let Err(error) = self.take(exchange.address) {
@@ -172,110 +185,6 @@ impl Images {
         })
     }
 
-    /// The answer, or as much of it as the request's conditions and range leave.
-    fn answer(
-        &self,
-        exchange: &Exchange,
-        request: &plan::Request,
-        policy: &Policy,
-        looked: Looked,
-        answer: &Answer,
-    ) -> Response<Body> {
-        let entry = &*answer.entry;
-        let length = entry.bytes.len() as u64;
-        let asked = &exchange.head.headers;
-        let mut map = HeaderMap::with_capacity(HEADERS);
-        headers::of_category(&mut map, policy, looked, asked);
-        let part = part(asked, exchange.head.method == Method::GET, &entry.etag, entry.modified, length);
-        let (status, body) = match part {
-            Part::Whole => (StatusCode::OK, entry.bytes.clone()),
-            Part::Bytes(range) => {
-                let last = range.end - 1;
-                let value = HeaderValue::try_from(format!("bytes {}-{last}/{length}", range.start));
-                map.insert(CONTENT_RANGE, value.expect("numbers are a legal header value"));
-                (StatusCode::PARTIAL_CONTENT, entry.bytes.slice(range.start as usize..range.end as usize))
-            }
-            Part::NotModified => (StatusCode::NOT_MODIFIED, Bytes::new()),
-            Part::Failed => {
-                return self.problem(exchange, &Refusal::Precondition.into(), map, &"a precondition did not hold");
-            }
-            Part::Unsatisfiable => {
-                let value = HeaderValue::try_from(format!("bytes */{length}"));
-                map.insert(CONTENT_RANGE, value.expect("numbers are a legal header value"));
-                return self.problem(exchange, &Refusal::Range.into(), map, &"a range holds nothing");
-            }
-        };
-        headers::common(&mut map, &exchange.id);
-        headers::of_answer(&mut map, request, policy, entry, answer.phase);
-        if status != StatusCode::NOT_MODIFIED {
-            headers::of_content(&mut map, request, entry);
-        }
-        let timing = headers::server_timing(answer.phase, &answer.stages, exchange.started.elapsed());
-        map.insert(headers::SERVER_TIMING, timing);
-        let mut response = Response::new(Full::new(body));
-        *response.status_mut() = status;
-        *response.headers_mut() = map;
-        let stages = (answer.phase != Phase::Memory).then_some(&answer.stages);
-        self.close(exchange, response, (phase_name(answer.phase), stages))
-    }
-
-    /// Why there is no answer to a URL that was understood.
-    fn failure(
-        &self,
-        exchange: &Exchange,
-        request: &plan::Request,
-        policy: &Policy,
-        looked: Looked,
-        error: &Error,
-    ) -> Response<Body> {
-        let mut map = HeaderMap::with_capacity(HEADERS);
-        headers::of_category(&mut map, policy, looked, &exchange.head.headers);
-        // Tagged as the picture would be: its arrival purges the news of its absence.
-        headers::tags(&mut map, request);
-        self.problem(exchange, &Problem::from(error), map, error)
-    }
-
-    fn redirect(
-        &self,
-        exchange: &Exchange,
-        request: &plan::Request,
-        policy: &Policy,
-        looked: Looked,
-        target: &str,
-    ) -> Response<Body> {
-        let mut map = HeaderMap::with_capacity(HEADERS);
-        headers::of_category(&mut map, policy, looked, &exchange.head.headers);
-        let Ok(location) = HeaderValue::from_str(target) else {
-            return self.problem(exchange, &Refusal::Header.into(), map, &"a redirect's target is no header value");
-        };
-        map.insert(LOCATION, location);
-        headers::common(&mut map, &exchange.id);
-        headers::of_redirect(&mut map, policy);
-        headers::tags(&mut map, request);
-        let mut response = Response::new(Body::default());
-        *response.status_mut() = StatusCode::PERMANENT_REDIRECT;
-        *response.headers_mut() = map;
-        self.close(exchange, response, NOWHERE)
-    }
-
-    fn problem(
-        &self,
-        exchange: &Exchange,
-        problem: &Problem,
-        mut map: HeaderMap,
-        cause: &dyn std::fmt::Display,
-    ) -> Response<Body> {
-        let id = exchange.id.to_str().unwrap_or_default();
-        report(problem, id, cause);
-        self.meters.problem(problem.code);
-        headers::common(&mut map, &exchange.id);
-        problem.headers(&mut map);
-        let mut response = Response::new(Full::new(problem.body(id)));
-        *response.status_mut() = problem.status;
-        *response.headers_mut() = map;
-        self.close(exchange, response, NOWHERE)
-    }
-
     fn options(&self, exchange: &Exchange) -> Response<Body> {
         let mut map = HeaderMap::with_capacity(HEADERS);
         let path = exchange.path();
@@ -296,51 +205,7 @@ impl Images {
         *response.headers_mut() = map;
         self.close(exchange, response, NOWHERE)
     }
-
-    /// What every response goes through last: HEAD, the end of a connection with a body nobody reads, counts, the log.
-    fn close(
-        &self,
-        exchange: &Exchange,
-        mut response: Response<Body>,
-        (phase, stages): (&'static str, Option<&Stages>),
-    ) -> Response<Body> {
-        let head = &exchange.head;
-        let mut bytes = response.body().size_hint().exact().unwrap_or(0);
-        if head.method == Method::HEAD {
-            let length = HeaderValue::from(bytes);
-            *response.body_mut() = Body::default();
-            if !matches!(response.status(), StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED) {
-                response.headers_mut().insert(CONTENT_LENGTH, length);
-            }
-            bytes = 0;
-        }
-        if exchange.body && head.version < Version::HTTP_2 {
-            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-        }
-        let time = exchange.started.elapsed();
-        self.meters.answered(&head.method, response.status(), phase, bytes, time);
-        if self.log.is_on() {
-            self.log.line(&Line {
-                id: &exchange.id,
-                address: exchange.address,
-                method: &head.method,
-                path: head.uri.path(),
-                version: head.version,
-                status: response.status(),
-                bytes,
-                phase,
-                time,
-                stages,
-                agent: head.headers.get(USER_AGENT),
-                referrer: head.headers.get(REFERER),
-            });
-        }
-        response
-    }
 }
-
-/// The phase of an answer that is no picture.
-const NOWHERE: (&str, Option<&Stages>) = ("none", None);
 
 impl Handler for Images {
     type Body = Body;
@@ -365,21 +230,6 @@ impl Handler for Images {
     }
 }
 
-/// A request under way.
-struct Exchange {
-    started: Instant,
-    id: HeaderValue,
-    address: IpAddr,
-    body: bool,
-    head: Parts,
-}
-
-impl Exchange {
-    fn path(&self) -> &str {
-        self.head.uri.path()
-    }
-}
-
 /// The category that a path names, whether or not the rest of it is understood.
 fn category_of(path: &str) -> Option<&str> {
     let mut segments = path.strip_prefix('/')?.split('/');
@@ -394,17 +244,6 @@ pub(super) fn text(content_type: &'static str, body: Bytes) -> Response<Body> {
     let nosniff = HeaderValue::from_static("nosniff");
     response.headers_mut().insert(http::header::X_CONTENT_TYPE_OPTIONS, nosniff);
     response
-}
-
-/// Logs a problem, once, at its own level.
-pub(super) fn report(problem: &Problem, request_id: &str, cause: &dyn std::fmt::Display) {
-    let (code, status) = (problem.code, problem.status.as_u16());
-    match problem.level {
-        Level::ERROR => tracing::error!(code, status, request_id, error = %cause, "{}", problem.title),
-        Level::WARN => tracing::warn!(code, status, request_id, error = %cause, "{}", problem.title),
-        Level::INFO => tracing::info!(code, status, request_id, error = %cause, "{}", problem.title),
-        _ => tracing::debug!(code, status, request_id, "{}", problem.title),
-    }
 }
 
 #[cfg(test)]

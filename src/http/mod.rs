@@ -7,6 +7,7 @@
 pub mod api;
 mod client;
 mod conditional;
+mod front;
 mod headers;
 mod image;
 mod limit;
@@ -14,6 +15,7 @@ pub mod log;
 mod meters;
 mod page;
 pub mod problem;
+mod respond;
 pub mod server;
 pub mod settings;
 pub mod tls;

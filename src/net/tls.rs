@@ -1,6 +1,6 @@
 //! Whom we believe: the machine's roots, Mozilla's where the machine has none, and those that the config adds.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
@@ -8,14 +8,19 @@ use rustls::{ClientConfig, RootCertStore};
 
 use super::Error;
 
-/// The client's side of TLS 1.2 and 1.3, by rustls and ring.
-pub fn config(extra_roots_pem: Option<&[u8]>) -> Result<ClientConfig, Error> {
+/// Read once, however many clients there are.
+static ROOTS: LazyLock<RootCertStore> = LazyLock::new(|| {
     let mut roots = RootCertStore::empty();
-    let native = rustls_native_certs::load_native_certs();
-    roots.add_parsable_certificates(native.certs);
+    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
     if roots.is_empty() {
         roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
     }
+    roots
+});
+
+/// The client's side of TLS 1.2 and 1.3, by rustls and ring.
+pub fn config(extra_roots_pem: Option<&[u8]>) -> Result<ClientConfig, Error> {
+    let mut roots = ROOTS.clone();
     if let Some(pem) = extra_roots_pem {
         let wrong = |error: &dyn std::fmt::Display| Error::Settings(format!("extra root certificates: {error}"));
         let before = roots.len();

@@ -241,6 +241,13 @@ pub fn run(order: &Order, work: &Work) -> Result<Rendered, Error> {
         Target::Format(format) => order.animated(format),
         Target::Best(_) => order.header.frames > 1 && order.plan.animate,
     };
+    if animates && order.header.frames >= order.limits.frames_max {
+        let frames = order.limits.frames_max;
+        return Err(decode::Error::TooLarge(format!(
+            "its animation has {frames} frames or more; anim_0 shows the first"
+        ))
+        .into());
+    }
     let rendered = if animates {
         let choice = order.choose(order.header.alpha, || false);
         if choice.format.holds_animation() {

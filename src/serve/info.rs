@@ -2,8 +2,6 @@
 
 use std::sync::Arc;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use serde_json::{Value, json};
 
@@ -78,7 +76,7 @@ fn describe(order: &Order, work: &Work) -> Result<Vec<u8>, render::Error> {
         "exif": header.exif.as_deref().map(|exif| exif_json(exif, order.look.location)),
         "dominant_colours": colours,
         "blurhash": facts.blurhash,
-        "thumbhash": STANDARD.encode(&facts.thumbhash),
+        "thumbhash": facts.thumbhash,
         "flat": facts.flat,
         "blake3": Digest::of(&order.source).hex(64),
         "version": format!("h{}", Digest::of(&order.source).hex(16)),
@@ -101,9 +99,8 @@ fn sample(
         target: geometry.scaled,
         margin_percent: render::order::MARGIN_PERCENT,
     };
-    let decoded = render::timed(&mut stages, crate::base::Stage::Decode, || {
-        decode::decode(source, header, &want, limits, work)
-    })?;
+    let decoded =
+        render::timed(&mut stages, crate::base::Stage::Decode, || decode::decode(source, header, &want, limits, work))?;
     Ok(transform::apply(decoded.picture, decoded.covers, &geometry, plan, look.light, None, work)?)
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use parking_lot::RwLock;
@@ -68,6 +68,7 @@ pub struct Origin {
     validators: moka::sync::Cache<AssetDigest, (Instant, Arc<str>)>,
     negative_ttl: Duration,
     ready: AtomicBool,
+    epoch: AtomicU64,
 }
 
 /// How many assets' validators are remembered for `v0`.
@@ -90,6 +91,7 @@ impl Origin {
             validators: moka::sync::Cache::builder().max_capacity(VALIDATORS_MAX).build(),
             negative_ttl: parts.negative_ttl,
             ready: AtomicBool::new(false),
+            epoch: AtomicU64::new(0),
         })
     }
 
@@ -114,6 +116,17 @@ impl Origin {
     /// Exchanges what URLs may say: keys and presets, on SIGHUP.
     pub fn replace_urls(&self, urls: Arc<Urls>) {
         *self.urls.write() = urls;
+        self.turn();
+    }
+
+    /// Changes whenever something that was answered before may no longer be so: after a purge, and after
+    /// [`Origin::replace_urls`]. Who keeps answers of [`Origin::peek`] reads it before, and forgets them when it has changed.
+    pub fn epoch(&self) -> u64 {
+        self.epoch.load(Ordering::Acquire)
+    }
+
+    pub(super) fn turn(&self) {
+        self.epoch.fetch_add(1, Ordering::AcqRel);
     }
 
     /// What URLs may say now.

@@ -42,6 +42,14 @@ pub struct Purged {
 impl Origin {
     /// Purges memory and store.
     pub async fn purge(&self, what: &Purge) -> Result<Purged, Error> {
+        // However the purge ends, also when its caller leaves: what was kept of answers is forgotten.
+        struct Turn<'a>(&'a Origin);
+        impl Drop for Turn<'_> {
+            fn drop(&mut self) {
+                self.0.turn();
+            }
+        }
+        let _turn = Turn(self);
         match what {
             Purge::Asset { category, id } => self.purge_asset(category, id).await,
             Purge::Category(category) => {

@@ -266,5 +266,5 @@ impl Turn {
 }
 
 #[cfg(test)]
-#[path = "geometry_tests.rs"]
+#[path = "tests/geometry.rs"]
 mod tests;

@@ -19,8 +19,8 @@ use tower_service::Service as _;
 
 use super::client::request_id;
 use super::headers::REQUEST_ID;
-use super::image::report;
 use super::problem::{Problem, Refusal};
+use super::respond::report;
 use super::server::{Handler, Peer, Reply};
 use crate::serve::{Component, Origin, State as Condition};
 

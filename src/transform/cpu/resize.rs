@@ -4,7 +4,7 @@
 //! Measured (one thread, AMD EPYC, 1061×707 → 400×267 RGB): see the numbers at [`resize`].
 
 use fast_image_resize::images::{TypedImage, TypedImageRef};
-use fast_image_resize::pixels::{U8, U8x2, U8x3, U8x4};
+use fast_image_resize::pixels::{U8x3, U8x4};
 use fast_image_resize::{FilterType, PixelTrait, ResizeAlg, ResizeOptions, Resizer};
 
 use super::colour::{Row, Rows, narrow};
@@ -218,33 +218,42 @@ fn to_samples(pixels: &[[f32; 4]], layout: Layout, back: ToSrgb, samples: &mut [
     }
 }
 
-/// In the samples' own light, 8 bits, by `fast_image_resize`.
+/// In the samples' own light, 8 bits, by `fast_image_resize`. Gray goes as three equal channels: every further pixel type would
+/// be half a minute of compilation for a path that hardly anybody takes.
 fn gamma(picture: &Picture, window: [f64; 4], size: Size) -> Picture {
-    let mut samples = vec![0u8; size.pixels() as usize * picture.layout.channels()];
-    if let Some(values) = picture.as_u8() {
-        match picture.layout {
-            Layout::Gray => typed::<U8>(values, picture.size, window, &mut samples, size),
-            Layout::GrayAlpha => typed::<U8x2>(values, picture.size, window, &mut samples, size),
-            Layout::Rgb => typed::<U8x3>(values, picture.size, window, &mut samples, size),
-            Layout::Rgba | Layout::Cmyk => typed::<U8x4>(values, picture.size, window, &mut samples, size),
+    let values = picture.as_u8().unwrap_or_default();
+    let samples = match picture.layout {
+        Layout::Rgb => typed::<U8x3>(values, picture.size, window, size),
+        Layout::Rgba | Layout::Cmyk => typed::<U8x4>(values, picture.size, window, size),
+        Layout::Gray => {
+            let wide: Vec<u8> = values.iter().flat_map(|&gray| [gray; 3]).collect();
+            typed::<U8x3>(&wide, picture.size, window, size).into_iter().step_by(3).collect()
         }
-    }
+        Layout::GrayAlpha => {
+            let wide: Vec<u8> =
+                values.as_chunks::<2>().0.iter().flat_map(|&[gray, alpha]| [gray, gray, gray, alpha]).collect();
+            let resized = typed::<U8x4>(&wide, picture.size, window, size);
+            resized.as_chunks::<4>().0.iter().flat_map(|&[gray, _, _, alpha]| [gray, alpha]).collect()
+        }
+    };
     Picture { size, layout: picture.layout, samples: Samples::U8(samples), colour: picture.colour.clone() }
 }
 
-fn typed<P: PixelTrait>(values: &[u8], source: Size, window: [f64; 4], samples: &mut [u8], size: Size) {
+fn typed<P: PixelTrait>(values: &[u8], source: Size, window: [f64; 4], size: Size) -> Vec<u8> {
+    let mut samples = vec![0u8; size.pixels() as usize * size_of::<P>()];
     let [x, y, width, height] = window;
     let enlarges = width < f64::from(size.width) && height < f64::from(size.height);
     let filter = if enlarges { FilterType::Mitchell } else { FilterType::Lanczos3 };
     let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(filter)).crop(x, y, width, height);
     let from = TypedImageRef::<P>::from_buffer(source.width, source.height, values);
-    let to = TypedImage::<P>::from_buffer(size.width, size.height, samples);
+    let to = TypedImage::<P>::from_buffer(size.width, size.height, &mut samples);
     if let (Ok(from), Ok(mut to)) = (from, to) {
         // Fails only for a window outside of the picture, which `window` has excluded.
         let _ = Resizer::new().resize_typed(&from, &mut to, &options);
     }
+    samples
 }
 
 #[cfg(test)]
-#[path = "resize_tests.rs"]
+#[path = "tests/resize.rs"]
 mod tests;

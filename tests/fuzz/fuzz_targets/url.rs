@@ -1,0 +1,4 @@
+//! Fuzzes `fovea::plan::fuzz_url`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| fovea::plan::fuzz_url(data));
