@@ -22,7 +22,7 @@ fn options(if_absent: bool) -> PutOptions {
 }
 
 fn bytes(length: usize) -> Bytes {
-    (0..length).map(|at| (at * 2_654_435_761 >> 13) as u8).collect()
+    (0..length).map(|at| ((at * 2_654_435_761) >> 13) as u8).collect()
 }
 
 async fn read(store: &dyn ObjectStore, key: &str) -> Result<Bytes, Error> {

@@ -117,6 +117,7 @@ fn jpeg_reduces_as_far_as_the_margin_allows() {
         ("smooth.jpg", (150, 101), 100, 4),
         ("smooth.jpg", (150, 102), 100, 5),
         ("smooth.jpg", (75, 50), 170, 4),
+        ("smooth.jpg", (200, 135), 100, 8),
         ("smooth.jpg", (30, 20), 100, 1),
         ("smooth.jpg", (1, 1), 200, 1),
         ("smooth_progressive.jpg", (75, 50), 100, 2),
@@ -136,6 +137,26 @@ fn jpeg_reduces_as_far_as_the_margin_allows() {
             assert!(near(&found[..2], &expected, 6), "{name} {target:?} at {x}, {y}: {found:?} is not {expected:?}");
         }
         assert!(bytes_of_work(&header, &want) > reduced.picture.samples.len() as u64);
+    }
+}
+
+/// A segment with a reserved marker before the tables: libjpeg-turbo refuses such a file.
+#[test]
+fn jpeg_with_a_reserved_marker_is_rescued() {
+    for (name, layout) in
+        [("baseline_420.jpg", Layout::Rgb), ("progressive.jpg", Layout::Rgb), ("gray.jpg", Layout::Gray)]
+    {
+        let whole = open(name).2.picture;
+        let mut bytes = read(name);
+        bytes.splice(2..2, [0xff, 0x05, 0x00, 0x04, 1, 2]);
+        let header = probe(&bytes, &Limits::default()).unwrap();
+        let want = Want { target: Size::new(20, 15), margin_percent: 100, ..Want::all(&header) };
+        let rescued = decode(&bytes, &header, &want, &Limits::default(), &work()).unwrap();
+        assert!(rescued.damaged, "{name}");
+        assert_eq!((rescued.picture.layout, rescued.picture.size), (layout, header.size));
+        for (found, expected) in middles(&rescued.picture).iter().zip(middles(&whole)) {
+            assert!(near(found, &expected, 4), "{name}: {found:?} is not {expected:?}");
+        }
     }
 }
 
