@@ -6,11 +6,9 @@
 //! Always true: a key that was put is read whole or not at all; a reader never sees half an object.
 
 pub mod fs;
-mod location;
 pub mod s3;
 
 pub use fs::{Fs, Layout};
-pub use location::{Location, parse};
 pub use s3::S3;
 
 use std::collections::BTreeMap;
