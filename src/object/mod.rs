@@ -1,7 +1,7 @@
 //! Get, put and delete bytes by key: a folder or S3. The only room that knows `aws_sdk_s3`.
 //!
 //! Enters: keys and bytes. Leaves: what was put, with what was said of it. Where a place is named in the config, it is
-//! named by a [`Location`].
+//! named by the config.
 //!
 //! Always true: a key that was put is read whole or not at all; a reader never sees half an object.
 
