@@ -105,7 +105,8 @@ const LONGER: &[(&str, usize, &str)] = &[(
 
 /// Files that may say `unsafe`, and what for.
 const UNSAFE: &[(&str, &str)] = &[
-    ("decode/jpeg/mod.rs", "libjpeg-turbo's own interface, for scaled and partial decoding"),
+    ("decode/jpeg/turbo.rs", "libjpeg-turbo's own interface, for scaled and partial decoding"),
+    ("decode/jpeg/baseline/mod.rs", "loops compiled once more for AVX2 and BMI2, which the machine is asked for first"),
     ("decode/webp.rs", "libwebp's own interface, for animations"),
     ("decode/avif/av1.rs", "rav1d's interface, which is dav1d's C interface"),
     ("encode/webp.rs", "libwebp's own interface, for its progress hook and its settings"),

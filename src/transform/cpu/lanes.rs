@@ -39,34 +39,43 @@ fn weigh_pixels_avx2(out: &mut [[f32; 4]], row: &[[f32; 4]], starts: &[usize], w
     weigh_pixels_body(out, row, starts, weights, len);
 }
 
+// Plain loops over indices: iterators' own functions are not always inlined into a function with features of its own.
 #[inline(always)]
+#[allow(clippy::needless_range_loop)]
 fn weigh_rows_body(out: &mut [[f32; BLOCK]], rows: &[&[[f32; BLOCK]]], weights: &[f32]) {
-    for (at, out) in out.iter_mut().enumerate() {
+    let taps = rows.len().min(weights.len());
+    for at in 0..out.len() {
         let mut sums = [0.0; BLOCK];
-        for (row, weight) in rows.iter().zip(weights) {
-            for (sum, value) in sums.iter_mut().zip(&row[at]) {
-                *sum += weight * value;
+        for tap in 0..taps {
+            let (row, weight) = (&rows[tap][at], weights[tap]);
+            for lane in 0..BLOCK {
+                sums[lane] += weight * row[lane];
             }
         }
-        *out = sums;
+        out[at] = sums;
     }
 }
 
 #[inline(always)]
+#[allow(clippy::needless_range_loop)]
 fn weigh_pixels_body(out: &mut [[f32; 4]], row: &[[f32; 4]], starts: &[usize], weights: &[f32], len: usize) {
-    for ((out, start), weights) in out.iter_mut().zip(starts).zip(weights.chunks_exact(len)) {
+    for at in 0..out.len() {
         // Four sums that do not wait for each other.
         let mut sums = [[0.0f32; 4]; 4];
-        let window = &row[*start..*start + len];
-        for (pixels, weights) in window.as_chunks::<4>().0.iter().zip(weights.as_chunks::<4>().0) {
+        let window = &row[starts[at]..starts[at] + len];
+        let weights = &weights[at * len..(at + 1) * len];
+        let mut tap = 0;
+        while tap + 4 <= len {
+            let (pixels, weights) = (&window[tap..tap + 4], &weights[tap..tap + 4]);
             for lane in 0..4 {
                 for channel in 0..4 {
                     sums[lane][channel] += weights[lane] * pixels[lane][channel];
                 }
             }
+            tap += 4;
         }
         for channel in 0..4 {
-            out[channel] = (sums[0][channel] + sums[1][channel]) + (sums[2][channel] + sums[3][channel]);
+            out[at][channel] = (sums[0][channel] + sums[1][channel]) + (sums[2][channel] + sums[3][channel]);
         }
     }
 }

@@ -18,9 +18,13 @@ pub(super) fn linear16() -> &'static [f32] {
 fn srgb8() -> &'static [u8; 65_536] {
     static TABLE: OnceLock<Box<[u8; 65_536]>> = OnceLock::new();
     TABLE.get_or_init(|| {
-        let mut table = Box::new([0; 65_536]);
-        for (step, value) in table.iter_mut().enumerate() {
-            *value = (from_linear(step as f64 / 65_535.0) * 255.0).round() as u8;
+        let mut table = Box::new([255; 65_536]);
+        // Each value begins half a step below it.
+        let mut begin = 0;
+        for value in 0..255u8 {
+            let end = (to_linear((f64::from(value) + 0.5) / 255.0) * 65_535.0).ceil() as usize;
+            table[begin..end].fill(value);
+            begin = end;
         }
         table
     })
@@ -44,10 +48,6 @@ impl ToSrgb {
 
 fn to_linear(value: f64) -> f64 {
     if value <= 0.040_45 { value / 12.92 } else { ((value + 0.055) / 1.055).powf(2.4) }
-}
-
-fn from_linear(light: f64) -> f64 {
-    if light <= 0.003_130_8 { light * 12.92 } else { 1.055 * light.powf(1.0 / 2.4) - 0.055 }
 }
 
 #[cfg(test)]

@@ -1,0 +1,241 @@
+//! Huffman tables that answer several symbols a look-up where only their length matters.
+
+use super::bits::{Cursor, Window};
+use super::idct::LANES;
+use super::{Irregular, ZIGZAG};
+
+/// Bits that a look-up for values sees.
+const VALUE_BITS: u32 = 11;
+
+/// Bits that a look-up for lengths sees.
+const SKIP_BITS: u32 = 13;
+
+/// How far an entry's run goes that ends the block.
+const END: u32 = 128;
+
+/// A table as a DHT segment defines it (ITU-T T.81, B.2.4.2).
+#[derive(Clone)]
+pub struct Code {
+    /// For each length from 1, one past its last code, shifted left to 16 bits.
+    limits: [u32; 17],
+    /// For each length, what to subtract from a code of that length to find its symbol; wraps.
+    offsets: [u32; 17],
+    /// The symbols in the order of their codes.
+    symbols: [u8; 256],
+}
+
+impl Code {
+    /// Of how many codes each length has, and their symbols.
+    pub fn new(counts: &[u8; 16], symbols: &[u8]) -> Option<Self> {
+        let mut code = Self { limits: [0; 17], offsets: [0; 17], symbols: [0; 256] };
+        code.symbols.get_mut(..symbols.len())?.copy_from_slice(symbols);
+        let (mut next, mut symbol) = (0u32, 0u32);
+        for length in 1..=16 {
+            let count = u32::from(counts[length - 1]);
+            code.offsets[length] = next.wrapping_sub(symbol);
+            next += count;
+            symbol += count;
+            // A code of ones only is reserved, but encoders have used it; more codes than there can be are not a code.
+            if next > 1 << length {
+                return None;
+            }
+            code.limits[length] = next << (16 - length);
+            next <<= 1;
+        }
+        Some(code)
+    }
+
+    /// The symbol that the next 16 bits begin with, and its length.
+    #[inline(always)]
+    fn symbol(&self, next: u32) -> Option<(u8, u32)> {
+        let length = (1..=16).find(|length| next < self.limits[*length])?;
+        let index = (next >> (16 - length)).wrapping_sub(self.offsets[length]);
+        Some((self.symbols[index as usize & 255], length as u32))
+    }
+}
+
+/// Decodes differences of DC values.
+pub struct Dc {
+    code: Code,
+    /// `value << 16 | bits`, or 0.
+    values: Box<[i32; 1 << VALUE_BITS]>,
+}
+
+impl Dc {
+    /// For a code.
+    pub fn new(code: Code) -> Self {
+        let mut values = Box::new([0; 1 << VALUE_BITS]);
+        for (next, entry) in values.iter_mut().enumerate() {
+            if let Some((size, length)) = code.symbol((next as u32) << (16 - VALUE_BITS)) {
+                let size = u32::from(size);
+                if length + size <= VALUE_BITS {
+                    *entry = value_of(next as u32, length, size) << 16 | (length + size) as i32;
+                }
+            }
+        }
+        Self { code, values }
+    }
+
+    /// Takes the next difference.
+    #[inline(always)]
+    pub fn read(&self, mut bits: Cursor, window: &Window) -> Result<(Cursor, i32), Irregular> {
+        bits.refill(window);
+        let entry = self.values[bits.peek(VALUE_BITS)];
+        if entry != 0 {
+            bits.skip(entry as u32 & 255);
+            return Ok((bits, entry >> 16));
+        }
+        let (size, length) = self.code.symbol(bits.peek(16) as u32).ok_or(Irregular)?;
+        bits.skip(length);
+        if size > 15 {
+            return Err(Irregular);
+        }
+        let value = bits.value(size.into());
+        Ok((bits, value))
+    }
+}
+
+/// Decodes a block's other coefficients, or passes them.
+pub struct Ac {
+    code: Code,
+    /// One symbol and its value: `value << 16 | run << 8 | bits`, or 0.
+    values: Box<[i32; 1 << VALUE_BITS]>,
+    /// As many symbols as the bits hold wholly: `ends << 10 | coefficients passed << 4 | bits`, or 0.
+    skips: Box<[u16; 1 << SKIP_BITS]>,
+}
+
+impl Ac {
+    /// For a code.
+    pub fn new(code: Code) -> Self {
+        let mut values = Box::new([0; 1 << VALUE_BITS]);
+        for (next, entry) in values.iter_mut().enumerate() {
+            if let Some((symbol, length)) = code.symbol((next as u32) << (16 - VALUE_BITS)) {
+                let (run, size) = run_and_size(symbol);
+                if length + size <= VALUE_BITS {
+                    let value = value_of(next as u32, length, size);
+                    *entry = value << 16 | (run << 8 | (length + size)) as i32;
+                }
+            }
+        }
+        let mut skips = Box::new([0; 1 << SKIP_BITS]);
+        for (next, entry) in skips.iter_mut().enumerate() {
+            let (mut used, mut passed, mut ends) = (0, 0, 0);
+            while let Some((symbol, length)) = code.symbol((next << (16 - SKIP_BITS) << used) as u32 & 0xffff) {
+                let (run, size) = run_and_size(symbol);
+                let (end, step) = if run == END { (1, 0) } else { (0, run + 1) };
+                if used + length + size > SKIP_BITS || passed + step > 63 {
+                    break;
+                }
+                (used, passed, ends) = (used + length + size, passed + step, end);
+                if ends == 1 {
+                    break;
+                }
+            }
+            *entry = (ends << 10 | passed << 4 | used) as u16;
+        }
+        Self { code, values, skips }
+    }
+
+    /// Takes a block's coefficients from `ZIGZAG[1]` on: those up to `ZIGZAG[last]` are stored, the others passed. Says up to
+    /// where coefficients were stored.
+    #[inline(always)]
+    pub fn read(
+        &self,
+        mut bits: Cursor,
+        window: &Window,
+        blocks: &mut [[i16; LANES]; 64],
+        lane: usize,
+        last: usize,
+    ) -> Result<(Cursor, usize), Irregular> {
+        let (mut at, mut stored) = (1, 0);
+        while at <= last {
+            bits.refill(window);
+            // At least 56 bits: one symbol of any length and two that entries hold.
+            for turn in 0..3 {
+                let entry = self.values[bits.peek(VALUE_BITS)];
+                let (run, value);
+                if entry != 0 {
+                    bits.skip(entry as u32 & 255);
+                    (run, value) = ((entry >> 8 & 255) as usize, entry >> 16);
+                } else if turn == 0 {
+                    (bits, run, value) = self.long(bits)?;
+                } else {
+                    break;
+                }
+                at += run;
+                if at > last {
+                    return match at {
+                        64.. if run == END as usize => Ok((bits, stored)),
+                        64.. => Err(Irregular),
+                        _ => self.pass(bits, window, at + 1).map(|bits| (bits, stored)),
+                    };
+                }
+                blocks[usize::from(ZIGZAG[at & 63]) & 63][lane & (LANES - 1)] = value as i16;
+                stored = at;
+                at += 1;
+                if at > last {
+                    break;
+                }
+            }
+        }
+        self.pass(bits, window, at).map(|bits| (bits, stored))
+    }
+
+    /// Passes a block's coefficients from `ZIGZAG[at]` on.
+    #[inline(always)]
+    pub fn pass(&self, mut bits: Cursor, window: &Window, mut at: usize) -> Result<Cursor, Irregular> {
+        while at < 64 {
+            bits.refill(window);
+            for turn in 0..3 {
+                let entry = u32::from(self.skips[bits.peek(SKIP_BITS)]);
+                let passed = (entry >> 4 & 63) as usize;
+                if entry != 0 && at + passed < 64 {
+                    bits.skip(entry & 15);
+                    if entry >> 10 != 0 {
+                        return Ok(bits);
+                    }
+                    at += passed;
+                } else if turn == 0 {
+                    let run;
+                    (bits, run, _) = self.long(bits)?;
+                    if run == END as usize {
+                        return Ok(bits);
+                    }
+                    at += run + 1;
+                    break;
+                } else {
+                    break;
+                }
+            }
+        }
+        if at == 64 { Ok(bits) } else { Err(Irregular) }
+    }
+
+    /// One symbol of any length: its run and value.
+    #[inline(never)]
+    fn long(&self, mut bits: Cursor) -> Result<(Cursor, usize, i32), Irregular> {
+        let (symbol, length) = self.code.symbol(bits.peek(16) as u32).ok_or(Irregular)?;
+        bits.skip(length);
+        let (run, size) = run_and_size(symbol);
+        let value = bits.value(size);
+        Ok((bits, run as usize, value))
+    }
+}
+
+/// An AC symbol's zeros before its value and the bits of the value. A run of 16 zeros is 15 and a zero.
+const fn run_and_size(symbol: u8) -> (u32, u32) {
+    match (symbol >> 4, symbol & 15) {
+        (15, 0) => (15, 0),
+        (_, 0) => (END, 0),
+        (run, size) => (run as u32, size as u32),
+    }
+}
+
+/// The value of `size` bits behind a code, in a look-up's index.
+fn value_of(next: u32, length: u32, size: u32) -> i32 {
+    if size == 0 {
+        return 0;
+    }
+    let bits = (next >> (VALUE_BITS - length - size) & ((1 << size) - 1)) as i32;
+    if bits < 1 << (size - 1) { bits - (1 << size) + 1 } else { bits }
+}
