@@ -12,7 +12,7 @@ use crate::transform::Geometry;
 
 /// How much larger than the result the part of a mezzanine that is shown must be, in hundredths. Below it the loss against the
 /// original grows quickly, above it decoding costs more for nothing that is seen.
-const MARGIN_PERCENT: u32 = 160;
+const MARGIN_PERCENT: u32 = 155;
 
 /// How much wider than a mezzanine an original must be, in hundredths: a mezzanine nearly as large as its original saves no work.
 const WORTH_PERCENT: u32 = 200;

@@ -24,7 +24,7 @@ pub const REVISION: u32 = 1;
 const QUALITY: u8 = 90;
 
 /// How much larger than the largest mezzanine a reduced decode must stay, in hundredths; 0 decodes at full scale.
-const DECODE_MARGIN_PERCENT: u32 = 0;
+const DECODE_MARGIN_PERCENT: u32 = 150;
 
 /// Mezzanines to make.
 #[derive(Clone, Debug)]
