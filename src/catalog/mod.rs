@@ -36,6 +36,7 @@ mod tests;
 mod transitions;
 mod tx;
 mod uploads;
+mod vocabulary;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -54,7 +55,7 @@ pub use galleries::{Gallery, GalleryChange, Item};
 pub use history::{History, rebuild};
 pub use id::id;
 pub use idempotency::Idempotency;
-pub use jobs::{Job, JobFilter, JobState, Kind, NewJob, Priority, Pushed, Subject};
+pub use jobs::{Job, JobFilter, NewJob, Pushed, Subject};
 pub use keys::ApiKey;
 pub use letters::Letter;
 pub use numbers::{Count, Depth, Statistics, Timing};
@@ -62,6 +63,7 @@ pub use popularity::Popular;
 pub use records::Inspected;
 pub use transitions::{Ended, Retrying};
 pub use uploads::{Upload, UploadState};
+pub use vocabulary::{JobState, Kind, Priority};
 
 use sql::{Row, Value};
 use sqlite::{Sqlite, Statement};

@@ -1,8 +1,7 @@
 //! Uploads that go past the API: a pre-signed or multipart one is noted when it is promised, and ends once.
 
-use super::jobs::Priority;
 use super::sql::{Row, read_json, values, words};
-use super::{Catalog, Error};
+use super::{Catalog, Error, Priority};
 
 words! {
     /// Where an upload stands.
