@@ -94,6 +94,7 @@ def main():
             page(peers, files, args.rounds, results)
             load(peers, files, args.threads, results)
             abandoned(peers, files, args.threads, results)
+            sheet(peers, pathlib.Path(scratch), pathlib.Path(args.out))
     out = pathlib.Path(args.out)
     out.mkdir(parents=True, exist_ok=True)
     (out / "results.json").write_text(json.dumps(results, indent=1, ensure_ascii=False) + "\n")
@@ -322,16 +323,18 @@ def page(peers, files, rounds, results):
     results["page_title"] = f"{', '.join(map(str, PAGE_WIDTHS))} px wide, each as JPEG, WebP and AVIF"
     results["page"] = {}
     photo = files["p12"][0]
+    quick = next((peer for peer in peers if peer.title == "sharp, quick"), None)
     for peer in peers:
-        whole = peer.url(tasks[0], photo, 160) and peer.url(tasks[2], photo, 160)
-        if not whole or peer.title in ("Fovea", "Fovea, direct", "sharp"):
+        # sharp's AVIF at its default effort would take most of a minute.
+        spell = {"avif": quick} if peer.title == "sharp" else {}
+        if peer.title not in ("Fovea, first", "sharp", "thumbor"):
             continue
         measure.say(f"a page by {peer.title}")
         server = peer.start(threads=1)
         samples = []
         for turn in range(rounds):
             # One asset a page; the widths differ from page to page.
-            names = [peer.url(task, photo, task.width - turn) for task in tasks]
+            names = [spell.get(task.format, peer).url(task, photo, task.width - turn) for task in tasks]
             if isinstance(peer, servers.FoveaFirst):
                 asset = peer.original(photo)
                 names = [url.replace(url.split("/")[2], asset) for url in names]
@@ -395,6 +398,31 @@ def abandoned(peers, files, threads, results):
         time.sleep(6)
         results["abandoned"][peer.title] = server.cpu_s() - before
         server.stop()
+
+
+def sheet(peers, scratch, out):
+    """A contact sheet of hard cases at 400 px as JPEG q80, one column a peer, for eyes."""
+    measure.say("a contact sheet of hard cases")
+    folder = scratch / "hard"
+    folder.mkdir()
+    node(["hard", measure.ROOT / "samples", folder])
+    (small,) = [task for task in TASKS if task.name == MEMORY_TASKS[0]]
+    lines = []
+    for kind in peers:
+        if kind.title in ("Fovea, first", "sharp, quick"):
+            continue
+        peer = type(kind)(scratch, folder, kind.binary)
+        server = (servers.Fovea(scratch, folder, kind.binary) if isinstance(kind, servers.Fovea) else peer).start(threads=1)
+        for file in sorted(folder.glob("x_*.jpg")):
+            status, _, body = measure.get(server.port, peer.url(small, file.name, 400))
+            if status != 200:
+                measure.fail(f"{peer.title} answers {file.name} with {status}")
+            path = scratch / f"sheet-{len(lines)}.jpg"
+            path.write_bytes(body)
+            lines.append(f"{file.stem[2:]}\t{peer.title}\t{path}\n")
+        server.stop()
+    out.mkdir(parents=True, exist_ok=True)
+    node(["sheet", out / "results-sheet.webp"], input="".join(sorted(lines, key=lambda line: line.split("\t")[0])))
 
 
 def at_once(port, urls, clients):

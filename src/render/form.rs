@@ -130,10 +130,10 @@ mod tests {
         for (width, expected) in [
             (1, Mezzanine(640)),
             (400, Mezzanine(640)),
-            (401, Mezzanine(640)),
-            (402, Mezzanine(1280)),
-            (800, Mezzanine(1280)),
-            (802, Original),
+            (413, Mezzanine(640)),
+            (414, Mezzanine(1280)),
+            (826, Mezzanine(1280)),
+            (827, Original),
         ] {
             check(&landscape, On, wide(width), expected);
         }
