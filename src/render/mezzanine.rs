@@ -135,9 +135,9 @@ fn encoded(picture: &Picture, work: &Work) -> Result<(Vec<u8>, Format), Error> {
 fn settings(alpha: bool) -> encode::Settings {
     let format = if alpha { Format::WebP } else { Format::Jpeg };
     encode::Settings {
+        lossless: alpha,
         chroma: encode::Chroma::Full,
         effort: encode::Effort::Quick,
-        lossless: alpha,
         ..encode::Settings::new(format, QUALITY)
     }
 }
