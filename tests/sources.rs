@@ -149,11 +149,16 @@ async fn statuses_become_errors_and_only_illness_is_tried_again() {
 
 #[tokio::test]
 async fn a_head_that_nobody_answers_becomes_a_get() {
-    let origin =
-        Origin::start(|request, _| if request.method() == "HEAD" { answer(405, "") } else { answer(200, "abc") });
-    let origin = origin.await;
-    let meta = source(&origin).stat("x", &Context::default(), deadline()).await.unwrap();
-    assert_eq!((meta.size, origin.count()), (Some(3), 2));
+    for refused in [400, 401, 403, 405, 501] {
+        let origin = Origin::start(
+            move |request, _| {
+                if request.method() == "HEAD" { answer(refused, "") } else { answer(200, "abc") }
+            },
+        );
+        let origin = origin.await;
+        let meta = source(&origin).stat("x", &Context::default(), deadline()).await.unwrap();
+        assert_eq!((meta.size, origin.count()), (Some(3), 2), "{refused}");
+    }
 }
 
 #[tokio::test]

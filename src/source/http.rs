@@ -4,8 +4,8 @@ use std::time::SystemTime;
 
 use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
+use http::Uri;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
-use http::{StatusCode, Uri};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::{Backend, Context, Error, Fault, MOMENT, Original, OriginalMeta};
@@ -133,7 +133,8 @@ impl Http {
 
     async fn look(&self, id: &str, context: &Context, until: Deadline) -> Result<OriginalMeta, Fault> {
         let answer = self.client.head(self.url(id)?, self.headers(context)?, until).await.map_err(fault)?;
-        if matches!(answer.status, StatusCode::METHOD_NOT_ALLOWED | StatusCode::NOT_IMPLEMENTED) {
+        // A server that does not know HEAD, or refuses it (as one does whose URLs are signed for GET alone), may still answer GET.
+        if matches!(answer.status.as_u16(), 400 | 401 | 403 | 405 | 501) {
             return self.read(id, context, until).await.map(|original| original.meta);
         }
         check(&answer)?;
