@@ -282,6 +282,10 @@ impl Origin {
         };
         let making = build(fetched.bytes.clone(), header);
         drop(fetched);
+        // What a reduced decode may still fit into the budget for one small variant is rendered from the original.
+        if self.renderer.budget().check(making.source.len() as u64 + making.bytes_of_work()?).is_err() {
+            return Ok(Forms { known, files: Vec::new() });
+        }
         let made = self.on_original(wanted, client, making, build, urgency, work).await?;
         if made.files.is_empty() && !widths.is_empty() {
             let known = Known { plain: true, ..(*known).clone() };
