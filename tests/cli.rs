@@ -108,3 +108,31 @@ fn health_and_purge_fail_where_no_server_is() {
     assert!(error.contains("token"), "{error}");
     assert_eq!(fovea(folder.path(), &[], &["purge"]).0, 2, "wrong usage");
 }
+
+#[test]
+fn a_profile_shows_every_stage_and_the_form_that_was_rendered_from() {
+    let folder = folder();
+    let photo = format!("{SAMPLES}/mountains.jpg");
+    let profile = |words: &[&str]| {
+        let arguments: Vec<&str> = ["profile", &photo, "--rounds", "1"].iter().chain(words).copied().collect();
+        let (code, out, error) = fovea(folder.path(), &[], &arguments);
+        assert_eq!((code, error.as_str()), (0, ""));
+        out
+    };
+    let out = profile(&["w_400", "--format", "webp"]);
+    for part in [
+        "jpg 1633x1225",
+        "webp 400x300",
+        "640 px wide as jpg",
+        "from its mezzanine",
+        "decode",
+        "transform",
+        "encode",
+        " ms",
+        "█",
+    ] {
+        assert!(out.contains(part), "no {part} in\n{out}");
+    }
+    let out = profile(&["w_400", "--format", "webp", "--set", "category_default.mezzanine=off"]);
+    assert!(out.contains("from the original") && !out.contains("640 px wide"), "{out}");
+}

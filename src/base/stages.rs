@@ -1,4 +1,4 @@
-//! Where an answer's time went, stage by stage: for `Server-Timing`, metrics and spans.
+//! Where an answer's time went, and how many bytes came of it, stage by stage: for `Server-Timing`, logs, metrics and spans.
 
 use std::time::Duration;
 
@@ -51,19 +51,32 @@ impl Stage {
     }
 }
 
-/// The time each stage took; a stage that did not happen is zero.
+/// The time each stage took, and the bytes that it left; a stage that did not happen is zero.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Stages([Duration; 8]);
+pub struct Stages {
+    times: [Duration; 8],
+    bytes: [u64; 8],
+}
 
 impl Stages {
     /// Adds time to a stage.
     pub fn add(&mut self, stage: Stage, time: Duration) {
-        self.0[stage as usize] += time;
+        self.times[stage as usize] += time;
+    }
+
+    /// Says how many bytes a stage left: of the original, of pixels, of the file.
+    pub fn left(&mut self, stage: Stage, bytes: u64) {
+        self.bytes[stage as usize] += bytes;
+    }
+
+    /// The bytes that one stage left; 0 where it did not say.
+    pub const fn bytes(&self, stage: Stage) -> u64 {
+        self.bytes[stage as usize]
     }
 
     /// The time of one stage.
     pub const fn of(&self, stage: Stage) -> Duration {
-        self.0[stage as usize]
+        self.times[stage as usize]
     }
 
     /// The stages that happened, in order.
@@ -75,6 +88,7 @@ impl Stages {
     pub fn merge(&mut self, other: &Self) {
         for (stage, time) in other.iter() {
             self.add(stage, time);
+            self.left(stage, other.bytes(stage));
         }
     }
 }

@@ -9,6 +9,7 @@ mod check_config;
 mod client;
 mod health;
 mod plan;
+mod profile;
 mod purge;
 mod render;
 mod serve;
@@ -41,6 +42,7 @@ Examples:
   fovea sign /shop/shoe.jpg/v1/w_300.auto --kid k1 --expires 7d
   fovea purge asset demo/dogs.jpg                         forget all variants of one original
   fovea render photo.jpg photo.webp w_800,q_75            without a server
+  fovea profile photo.jpg w_400 --format webp             where its time goes, stage by stage
   fovea check-config --config fovea.toml --print          what is wrong, or what is in effect
   fovea health                                            for a container's health check
 
@@ -58,6 +60,8 @@ enum What {
     Sign(sign::Sign),
     /// Render one file to another, without a server.
     Render(render::Render),
+    /// Show where the time and the bytes of one variant go, stage by stage, without a server.
+    Profile(profile::Profile),
     /// Say all that is wrong with the configuration, or what is in effect.
     CheckConfig(check_config::CheckConfig),
     /// Ask a running server whether it is ready; exits 0 if so, else 1.
@@ -112,6 +116,7 @@ pub fn run() -> ExitCode {
         What::Plan(plan) => plan.run(choose),
         What::Sign(sign) => sign.run(choose),
         What::Render(render) => render.run(choose),
+        What::Profile(profile) => profile.run(choose),
         What::CheckConfig(check) => check.run(choose),
         What::Health(health) => health.run(choose),
     };

@@ -12,8 +12,9 @@ use clap::Args;
 use super::Choose;
 use crate::app;
 use crate::base::{Deadline, Work};
+use crate::config::Config;
 use crate::decode;
-use crate::plan::{Bucket, Output};
+use crate::plan::{Bucket, Output, Plan};
 use crate::render::order::{self, Order, Target};
 
 /// Time for one file.
@@ -42,21 +43,12 @@ impl Render {
         let extension = self.output.rsplit_once('.').map(|(_, extension)| extension);
         let name =
             self.format.as_deref().or(extension).context("which format? name one with --format")?.to_ascii_lowercase();
-        let output = Output::from_name(&name).with_context(|| format!("{name:?} is no format that is written here"))?;
-        let target = match output {
-            Output::Format(format) => Target::Format(format),
-            Output::Negotiate => Target::Best(Bucket::Avif),
-            Output::Bucket(bucket) => Target::Best(bucket),
-        };
-        // The canonical spelling of "no options".
-        let options = if self.options.is_empty() { "fit_contain" } else { &self.options };
-        let plan = app::urls(&config)?.variant(options, output).with_context(|| format!("options {options:?}"))?;
+        let (plan, target) = asked(&config, &self.options, &name)?;
         let source = read(&self.input, config.limits.source_bytes_max)?;
         let bytes = source.len();
         let header = decode::probe(&source, &config.limits)?;
         let (from, size) = (header.format, header.upright());
         let look = Arc::new(app::look(&config.category_default));
-        let plan = Arc::new(plan.resolve_hints(None, None));
         let header = Arc::new(header);
         let (source, original) = (source.into(), header.clone());
         let order = Order { source, header, original, plan, target, look, limits: config.limits };
@@ -79,7 +71,21 @@ impl Render {
     }
 }
 
-fn read(path: &str, bytes_max: u64) -> Result<Vec<u8>> {
+/// What options and a format's name ask for.
+pub(super) fn asked(config: &Config, options: &str, format: &str) -> Result<(Arc<Plan>, Target)> {
+    let output = Output::from_name(format).with_context(|| format!("{format:?} is no format that is written here"))?;
+    let target = match output {
+        Output::Format(format) => Target::Format(format),
+        Output::Negotiate => Target::Best(Bucket::Avif),
+        Output::Bucket(bucket) => Target::Best(bucket),
+    };
+    // The canonical spelling of "no options".
+    let options = if options.is_empty() { "fit_contain" } else { options };
+    let plan = app::urls(config)?.variant(options, output).with_context(|| format!("options {options:?}"))?;
+    Ok((Arc::new(plan.resolve_hints(None, None)), target))
+}
+
+pub(super) fn read(path: &str, bytes_max: u64) -> Result<Vec<u8>> {
     let mut bytes = Vec::new();
     let reader: Box<dyn Read> = match path {
         "-" => Box::new(std::io::stdin()),

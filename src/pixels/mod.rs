@@ -96,6 +96,14 @@ impl Picture {
         Self { size, layout, samples: Samples::U8(samples), colour: ColourSpace::Srgb }
     }
 
+    /// How many bytes its values take.
+    pub fn bytes(&self) -> u64 {
+        match &self.samples {
+            Samples::U8(values) => values.len() as u64,
+            Samples::U16(values) => 2 * values.len() as u64,
+        }
+    }
+
     /// The 8-bit values, if it has such.
     pub fn as_u8(&self) -> Option<&[u8]> {
         match &self.samples {

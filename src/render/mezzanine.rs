@@ -105,6 +105,7 @@ impl Job for Making {
         let decoded = timed(&mut stages, Stage::Decode, || {
             decode::decode(&self.source, &self.header, &self.want(), &self.limits, work)
         })?;
+        stages.left(Stage::Decode, decoded.picture.bytes());
         let lossless = self.header.format != Format::Jpeg;
         if decoded.damaged || (lossless && inspect::is_flat(&decoded.picture)) {
             return Ok(Mezzanines { files: Vec::new(), stages });
@@ -118,7 +119,9 @@ impl Job for Making {
             })?;
             covers = geometry.region;
             drop_opaque_alpha(&mut picture);
+            stages.left(Stage::Transform, picture.bytes());
             let (bytes, format) = timed(&mut stages, Stage::Encode, || encoded(&picture, work))?;
+            stages.left(Stage::Encode, bytes.len() as u64);
             files.push(Mezzanine { width: *width, bytes, format, size: picture.size });
         }
         files.reverse();

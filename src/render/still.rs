@@ -19,6 +19,7 @@ pub fn render(order: &Order, geometry: &Geometry, work: &Work) -> Result<Rendere
     let decoded = timed(&mut stages, Stage::Decode, || {
         decode::decode(&order.source, &order.header, &order.want(geometry), &order.limits, work)
     })?;
+    stages.left(Stage::Decode, decoded.picture.bytes());
     work.check()?;
     let (damaged, covers) = (decoded.damaged, order.covers(decoded.covers));
     // Whether alpha must go is known before the transform only where the URL names the format.
@@ -31,6 +32,7 @@ pub fn render(order: &Order, geometry: &Geometry, work: &Work) -> Result<Rendere
         transform::apply(decoded.picture, covers, geometry, plan, order.look.light, flatten, work)
     })?;
     drop_opaque_alpha(&mut picture);
+    stages.left(Stage::Transform, picture.bytes());
     let choice = order.choose(picture.layout.has_alpha(), || flat(&picture));
     let mut settings = order.settings(choice.format, choice.lossless);
     if let ColourSpace::Icc(profile) = &picture.colour {
@@ -39,6 +41,7 @@ pub fn render(order: &Order, geometry: &Geometry, work: &Work) -> Result<Rendere
     work.check()?;
     let (bytes, quality) =
         timed(&mut stages, Stage::Encode, || encode_within(&picture, settings, order.plan.bytes_max, work))?;
+    stages.left(Stage::Encode, bytes.len() as u64);
     Ok(Rendered { bytes, format: choice.format, size: picture.size, quality, damaged, stages })
 }
 

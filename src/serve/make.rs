@@ -153,6 +153,7 @@ impl Origin {
     ) -> Result<Arc<Fetched>, Error> {
         let fetched = self.fetch(wanted, client, work).await?;
         stages.add(Stage::Source, fetched.time);
+        stages.left(Stage::Source, fetched.bytes.len() as u64);
         self.check_version(wanted, &fetched.bytes, work).await?;
         Ok(fetched)
     }
