@@ -312,19 +312,40 @@ pub fn server_timing(phase: Phase, stages: &Stages, total: Duration) -> HeaderVa
     HeaderValue::try_from(text).expect("names and numbers are a legal header value")
 }
 
-/// Milliseconds with three decimals. By hand, as it is on the way of every hit.
-pub fn push_ms(text: &mut String, time: Duration) {
-    let micros = time.as_micros().min(u128::from(u64::MAX)) as u64;
-    push_number(text, micros / 1000);
-    let rest = (micros % 1000) as u32;
-    text.push('.');
-    for digit in [rest / 100, rest / 10 % 10, rest % 10] {
-        text.push(char::from(b'0' + digit as u8));
+/// What text is written into on the way of every hit: a line of the log, a head.
+pub trait Text {
+    /// Adds to its end.
+    fn add(&mut self, text: &str);
+}
+
+impl Text for String {
+    fn add(&mut self, text: &str) {
+        self.push_str(text);
     }
 }
 
+impl Text for Vec<u8> {
+    fn add(&mut self, text: &str) {
+        self.extend_from_slice(text.as_bytes());
+    }
+}
+
+/// Milliseconds with three decimals. By hand, as it is on the way of every hit.
+pub fn push_ms(text: &mut impl Text, time: Duration) {
+    let micros = time.as_micros().min(u128::from(u64::MAX)) as u64;
+    push_number(text, micros / 1000);
+    text.add(".");
+    push_thousandths(text, (micros % 1000) as u32);
+}
+
+/// Three decimals.
+pub fn push_thousandths(text: &mut impl Text, thousandths: u32) {
+    let digits = [thousandths / 100, thousandths / 10 % 10, thousandths % 10].map(|digit| b'0' + (digit % 10) as u8);
+    text.add(std::str::from_utf8(&digits).expect("digits are ASCII"));
+}
+
 /// A decimal number.
-pub fn push_number(text: &mut String, mut number: u64) {
+pub fn push_number(text: &mut impl Text, mut number: u64) {
     let mut digits = [0_u8; 20];
     let mut at = digits.len();
     loop {
@@ -335,7 +356,7 @@ pub fn push_number(text: &mut String, mut number: u64) {
             break;
         }
     }
-    text.extend(digits[at..].iter().map(|digit| char::from(*digit)));
+    text.add(std::str::from_utf8(&digits[at..]).expect("digits are ASCII"));
 }
 
 #[cfg(test)]
