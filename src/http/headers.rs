@@ -8,8 +8,8 @@ use std::sync::LazyLock;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use http::header::{
-    ACCEPT_RANGES, ACCESS_CONTROL_ALLOW_ORIGIN, CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_SECURITY_POLICY,
-    CONTENT_TYPE, ETAG, LAST_MODIFIED, LINK, ORIGIN, VARY, X_CONTENT_TYPE_OPTIONS,
+    ACCEPT_RANGES, ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, CACHE_CONTROL, CONTENT_DISPOSITION,
+    CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, LAST_MODIFIED, LINK, ORIGIN, VARY, X_CONTENT_TYPE_OPTIONS,
 };
 use http::{HeaderMap, HeaderName, HeaderValue};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
@@ -36,6 +36,9 @@ const CROSS_ORIGIN_RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-
 
 /// No script, no request, no plugin: with it a served SVG is a picture and nothing else.
 const POLICY_OF_CONTENT: &str = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; sandbox";
+/// What a script of an allowed site may read beside what every script may.
+const EXPOSED: &str = "Accept-Ranges, Cache-Status, Content-Disposition, Content-Length, Content-Range, ETag, Fovea-Damaged, Link, \
+    Retry-After, Server-Timing, X-Request-Id";
 /// How long a cache may keep a redirect to the canonical spelling.
 const REDIRECT_MAX_AGE_S: u64 = 86_400;
 
@@ -121,6 +124,9 @@ pub fn of_category(headers: &mut HeaderMap, policy: &Policy, looked: Looked, ask
         }
     } else if !policy.cors.is_empty() {
         headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
+    }
+    if headers.contains_key(ACCESS_CONTROL_ALLOW_ORIGIN) {
+        headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static(EXPOSED));
     }
     if policy.client_hints {
         headers.insert(ACCEPT_CH, HeaderValue::from_static("Sec-CH-Width, Sec-CH-DPR, Width, DPR"));

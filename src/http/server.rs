@@ -59,10 +59,7 @@ pub trait Handler: Sized + Send + Sync + 'static {
         let mut builder = http1::Builder::new();
         // The buffer's bound is hyper's lowest or the head's, whichever is larger; the head's own bound is exact.
         builder.header_read_timeout(None);
-        if limits.headers_max != HEADERS_USUAL {
-            // Saying it makes hyper take its slower way, also where it says what is so anyway.
-            builder.max_headers(limits.headers_max);
-        }
+        builder.max_headers(limits.headers_max);
         builder.max_header_size(limits.head_bytes_max).max_buf_size(limits.head_bytes_max.max(8192));
         builder.serve_connection(TokioIo::new(stream), Bound { handler: self.clone(), peer, watch })
     }
@@ -89,8 +86,6 @@ const BACKLOG: i32 = 4096;
 const ACCEPT_REST: Duration = Duration::from_millis(50);
 /// How h2 begins where nothing was negotiated.
 const H2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-/// hyper's own bound on header fields, for which it has room on the stack.
-const HEADERS_USUAL: usize = 100;
 /// What a connection above the bound is told.
 const REFUSED: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nconnection: close\r\nretry-after: 1\r\n\
     cache-control: no-store\r\ncontent-length: 0\r\n\r\n";
@@ -112,8 +107,8 @@ impl Server {
         let mut sockets: Vec<Vec<StdListener>> = (0..threads).map(|_| Vec::new()).collect();
         for wanted in &settings.addresses {
             if reuse && !settings.reuse_port && wanted.port() != 0 {
-                // Sockets that share a port among threads would share it with a stranger's, too: without an error, each of both
-                // would get some of the connections. A socket that does not share finds the stranger.
+                // Sockets that share a port among threads would share it with a stranger's, too, which gets some of the
+                // connections without a word. One that does not share finds the stranger.
                 drop(listen(*wanted, false, true).map_err(|error| cannot(*wanted, &error))?);
             }
             let dual = !settings.addresses.iter().any(|other| other.is_ipv4() && other.port() == wanted.port());
