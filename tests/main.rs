@@ -5,6 +5,7 @@ mod formats;
 mod hostile;
 mod http;
 mod origin;
+mod origins;
 mod sources;
 mod stores;
 mod support;

@@ -17,7 +17,7 @@ pub fn probe(bytes: &[u8], limits: &Limits) -> Result<Header, Error> {
         size: blocks.size,
         orientation: Orientation::Upright,
         alpha: blocks.alpha,
-        frames: frames_within(blocks.frames, blocks.size, limits),
+        frames: frames_within(blocks.frames, limits),
         loops: blocks.loops,
         bits: 8,
         model: Model::Palette(blocks.colours),

@@ -250,10 +250,9 @@ fn check_plausible(format: Format, size: Size, bytes: usize, bytes_min: u64) -> 
     Ok(())
 }
 
-/// How many frames of an animation are read: as many as both of its limits allow, and at least the first.
-fn frames_within(frames: u64, canvas: Size, limits: &Limits) -> u32 {
-    let by_pixels = limits.animation_pixels_max / canvas.pixels().max(1);
-    frames.min(by_pixels).min(u64::from(limits.frames_max)).max(1) as u32
+/// How many frames of an animation are counted and read: as many as the limits allow, and at least the first.
+fn frames_within(frames: u64, limits: &Limits) -> u32 {
+    frames.min(u64::from(limits.frames_max)).max(1) as u32
 }
 
 /// The colour space that a header's profile gives to RGB and gray samples.

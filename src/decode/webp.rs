@@ -26,7 +26,7 @@ pub fn probe(bytes: &[u8], limits: &Limits) -> Result<Header, Error> {
         size: chunks.size,
         orientation,
         alpha: chunks.alpha,
-        frames: if chunks.animated { frames_within(chunks.frames, chunks.size, limits) } else { 1 },
+        frames: if chunks.animated { frames_within(chunks.frames, limits) } else { 1 },
         loops: chunks.loops,
         bits: 8,
         model: Model::Rgb,

@@ -9,7 +9,7 @@ use super::wanted::{Wanted, What};
 use super::{Client, Error, Origin, Phase};
 use crate::base::{ENGINE, Stage, Stages, VariantKey, Work};
 use crate::cache::Entry;
-use crate::cache::derivatives::Found;
+use crate::cache::derivatives::{Found, Verdict};
 use crate::cache::entry::unix_ms;
 use crate::plan::Plan;
 use crate::render::{Charge, Order, Rendered, Target, Urgency};
@@ -63,8 +63,8 @@ impl Origin {
                 Some(key) => key,
                 None => match derivatives.find(&key, &wanted.tags, &self.purges).await? {
                     Found::Alias(chosen) => {
-                        self.memory.keep_alias(wanted.key, chosen);
-                        chosen
+                        self.memory.keep_alias(wanted.key, chosen.key);
+                        chosen.key
                     }
                     Found::Entry(_) => return None,
                 },
@@ -142,7 +142,7 @@ impl Origin {
         Ok(Made { key, entry, phase: Phase::Miss, stages })
     }
 
-    fn keep(&self, wanted: &Wanted, key: VariantKey, entry: &Arc<Entry>) {
+    fn keep(self: &Arc<Self>, wanted: &Wanted, key: VariantKey, entry: &Arc<Entry>) {
         if !self.purges.allow(&wanted.tags, &wanted.asset, entry.made_at_ms) {
             return;
         }
@@ -152,10 +152,29 @@ impl Origin {
         }
         // What could be saved of a broken original is not worth keeping for ever: the original may be mended.
         if let Some(derivatives) = self.derivatives.as_ref().filter(|_| !entry.damaged) {
-            derivatives.keep(&key, entry, &wanted.tags);
+            derivatives.keep(&key, entry, &wanted.tags, self.lost(key, wanted));
             if wanted.is_alias() {
-                derivatives.keep_alias(&wanted.key, &key, entry.made_at_ms);
+                derivatives.keep_alias(&wanted.key, &key, entry.made_at_ms, self.lost(wanted.key, wanted));
             }
+        }
+    }
+
+    /// What is done about what another machine stored first: it is served from here too, unless it has had its day.
+    fn lost(self: &Arc<Self>, key: VariantKey, wanted: &Wanted) -> impl FnOnce(Found) -> Verdict + Send + 'static {
+        let (origin, tags) = (Arc::clone(self), wanted.tags.clone());
+        move |found| {
+            let (engine, made_at_ms) = found.made_by();
+            if engine < ENGINE
+                || ENGINES_UNSAFE.contains(&engine)
+                || !origin.purges.allow(&tags, &key.asset, made_at_ms)
+            {
+                return Verdict::Replace;
+            }
+            match found {
+                Found::Entry(entry) => origin.memory.keep(key, Arc::from(entry)),
+                Found::Alias(chosen) => origin.memory.keep_alias(key, chosen.key),
+            }
+            Verdict::Adopted
         }
     }
 
