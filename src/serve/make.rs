@@ -136,7 +136,7 @@ impl Origin {
             }
         };
         // As of before the original was read: a purge in between takes what was made from the old one.
-        entry.made_at_ms = made_at_ms;
+        entry.date(made_at_ms);
         let entry = Arc::new(entry);
         self.keep(wanted, key, &entry);
         Ok(Made { key, entry, phase: Phase::Miss, stages })
