@@ -2,6 +2,7 @@
 
 mod cli;
 mod formats;
+mod golden;
 mod hostile;
 mod http;
 mod origin;

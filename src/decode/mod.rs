@@ -174,7 +174,7 @@ pub fn decode(bytes: &[u8], header: &Header, want: &Want, limits: &Limits, work:
         Format::Png => png::decode(bytes, header, limits, work),
         Format::WebP => webp::decode(bytes, header, limits, work),
         Format::Avif => avif::decode(bytes, header, limits, work),
-        Format::Gif => gif::decode(bytes, header, limits, work),
+        Format::Gif => gif::decode(bytes, header, work),
         Format::Tiff => tiff::decode(bytes, header, limits, work),
         Format::Bmp => bmp::decode(bytes, header, limits, work),
         Format::Svg => svg::decode(bytes, header, want, limits, work),
@@ -188,7 +188,7 @@ pub fn decode(bytes: &[u8], header: &Header, want: &Want, limits: &Limits, work:
 pub fn frames<'a>(bytes: &'a [u8], header: &Header, limits: &Limits) -> Result<Box<dyn Frames + 'a>, Error> {
     check_size(header.size, limits)?;
     match header.format {
-        Format::Gif => gif::frames(bytes, header, limits),
+        Format::Gif => gif::frames(bytes, header),
         Format::WebP => webp::frames(bytes, header, limits),
         format => Err(Error::UnsupportedKind { format, what: "it has no frames".to_owned() }),
     }
@@ -237,8 +237,8 @@ fn check_size(size: Size, limits: &Limits) -> Result<(), Error> {
     }
 }
 
-/// Pictures up to this size are decoded however little data they come with (48 MiB of RGB).
-const UNPROVEN_PIXELS_MAX: u64 = 16 << 20;
+/// Pictures up to this size are decoded however little data they come with (16 MiB of 16-bit RGBA).
+const UNPROVEN_PIXELS_MAX: u64 = 2 << 20;
 
 /// Refuses a header that claims a large picture for which there cannot be enough data: fewer bytes than `bytes_min`. Formats
 /// call it with a bound that every whole picture keeps, divided where they can save a truncated one.
