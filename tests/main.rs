@@ -5,6 +5,7 @@ mod formats;
 mod golden;
 mod hostile;
 mod http;
+mod mezzanines;
 mod origin;
 mod origins;
 mod sources;

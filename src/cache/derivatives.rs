@@ -56,7 +56,8 @@ struct Write {
     key: VariantKey,
     body: Bytes,
     options: PutOptions,
-    lost: Lost,
+    /// None: whatever is there is replaced.
+    lost: Option<Lost>,
 }
 
 /// Asked about what another machine wrote first.
@@ -158,7 +159,13 @@ impl Derivatives {
         lost: impl FnOnce(Found) -> Verdict + Send + 'static,
     ) -> bool {
         let options = entry.options(tags, self.cache_control.as_deref());
-        self.enqueue(Write { key: *key, body: entry.bytes.clone(), options, lost: Box::new(lost) })
+        self.enqueue(Write { key: *key, body: entry.bytes.clone(), options, lost: Some(Box::new(lost)) })
+    }
+
+    /// Writes an entry behind the answer, over one that an earlier state of the original left.
+    pub fn keep_newest(&self, key: &VariantKey, entry: &Entry, tags: &Tags) -> bool {
+        let options = entry.options(tags, self.cache_control.as_deref());
+        self.enqueue(Write { key: *key, body: entry.bytes.clone(), options, lost: None })
     }
 
     /// Writes behind the answer what an `auto` came to.
@@ -173,7 +180,7 @@ impl Derivatives {
         options.user.insert(ALIAS.to_owned(), key.digest.hex(64));
         options.user.insert(ALIAS_ENGINE.to_owned(), ENGINE.to_string());
         options.user.insert("fovea-made-at-ms".to_owned(), made_at_ms.to_string());
-        self.enqueue(Write { key: *alias, body: Bytes::new(), options, lost: Box::new(lost) })
+        self.enqueue(Write { key: *alias, body: Bytes::new(), options, lost: Some(Box::new(lost)) })
     }
 
     fn enqueue(&self, write: Write) -> bool {
@@ -286,6 +293,9 @@ async fn write_all(
 async fn write_one(store: &dyn ObjectStore, write: Write) -> Result<&'static str, object::Error> {
     let Write { key, body, mut options, lost } = write;
     let path = key.path();
+    let Some(lost) = lost else {
+        return store.put(&path, body, &options).await.map(|_| "written");
+    };
     options.if_absent = true;
     if store.put(&path, body.clone(), &options).await? == Put::Written {
         return Ok("written");
