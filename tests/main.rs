@@ -1,6 +1,7 @@
 //! The integration tests: one binary, a module a feature, against real servers that they start themselves on loopback.
 
 mod cli;
+mod facts;
 mod formats;
 mod golden;
 mod hostile;
@@ -11,3 +12,4 @@ mod origins;
 mod sources;
 mod stores;
 mod support;
+mod trouble;

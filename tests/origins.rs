@@ -78,10 +78,9 @@ async fn a_store_holds_what_the_layout_says() {
     let bucket = seaweedfs::shared().bucket("layout", "").await;
     let path = "/pics/mountains.jpg/v1/w_120.webp";
     let local = Fovea::start("").await;
-    assert_eq!(local.get(path).await.status, 200);
+    let made = local.get(path).await;
     wait_for_store(&local).await;
-    let keys = files(&local.folder.path().join("derivatives"));
-    let [key] = &keys[..] else { panic!("one variant, one file: {keys:?}") };
+    let key = stored(&local, made.header("etag"));
     let parts: Vec<&str> = key.split('/').collect();
     let [root, hex, asset, variant] = parts[..] else { panic!("{key}") };
     assert_eq!((root, hex), ("cache", &asset[..2]), "{key}");
@@ -112,11 +111,11 @@ async fn what_is_damaged_in_the_store_is_replaced() {
     let path = "/pics/mountains.jpg/v1/w_120.webp";
     let whole = server.get(path).await;
     wait_for_store(&server).await;
-    let stored = server.folder.path().join("derivatives").join(&files(&server.folder.path().join("derivatives"))[0]);
-    let mut bytes = std::fs::read(&stored).unwrap();
+    let file = server.folder.path().join("derivatives").join(stored(&server, whole.header("etag")));
+    let mut bytes = std::fs::read(&file).unwrap();
     let last = bytes.len() - 1;
     bytes[last] ^= 1;
-    std::fs::write(&stored, &bytes).unwrap();
+    std::fs::write(&file, &bytes).unwrap();
     let server = server.restart("").await;
     let answer = server.get(path).await;
     assert!(answer.header("cache-status").contains("fwd=miss"), "{}", answer.header("cache-status"));
@@ -125,6 +124,17 @@ async fn what_is_damaged_in_the_store_is_replaced() {
     assert_eq!(server.metric("fovea_store_writes_total", &["replaced"]).await, 1.0);
     let server = server.restart("").await;
     assert!(server.get(path).await.header("cache-status").contains("store"));
+}
+
+/// The key under which a server's folder keeps the variant with this validator.
+fn stored(server: &Fovea, etag: &str) -> String {
+    let folder = server.folder.path().join("derivatives");
+    let etag = etag.trim_matches('"');
+    let holds = |key: &String| {
+        let bytes = std::fs::read(folder.join(key)).unwrap();
+        bytes.windows(etag.len()).any(|window| window == etag.as_bytes())
+    };
+    files(&folder).into_iter().find(holds).unwrap_or_else(|| panic!("no file holds {etag}"))
 }
 
 /// The files below a folder, by their paths in it.
