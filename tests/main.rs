@@ -3,7 +3,6 @@
 mod cli;
 mod facts;
 mod formats;
-mod golden;
 mod hostile;
 mod http;
 mod mezzanines;
