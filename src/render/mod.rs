@@ -8,6 +8,7 @@ pub mod animation;
 pub mod budget;
 pub mod order;
 pub mod pool;
+pub mod reduce;
 pub mod still;
 
 use std::sync::Arc;
@@ -16,6 +17,7 @@ use std::time::{Duration, Instant};
 pub use budget::{Budget, Charge};
 pub use order::{Look, Order, Qualities, Rendered, Target};
 pub use pool::{Pool, Urgency};
+pub use reduce::{Reduced, bytes_of_reduce, reduce_many};
 
 use crate::base::{Stage, Stopped, Work};
 use crate::{decode, encode, transform};
