@@ -4,6 +4,7 @@ mod cli;
 mod formats;
 mod hostile;
 mod http;
+mod mezzanines;
 mod origin;
 mod sources;
 mod stores;

@@ -6,8 +6,10 @@
 
 mod error;
 mod fetch;
+mod forms;
 mod health;
 mod info;
+mod known;
 mod make;
 mod origin;
 mod purge;

@@ -7,6 +7,7 @@ use crate::base::{AssetDigest, Format, VariantKey};
 use crate::cache::Tags;
 use crate::plan::{Ask, Bucket, Output, Plan, Quality, QualityStep, Request, Version};
 use crate::render::Target;
+use crate::source;
 
 /// A request, resolved.
 #[derive(Clone, Debug)]
@@ -16,6 +17,8 @@ pub struct Wanted {
     pub id: String,
     pub version: Version,
     pub version_text: String,
+    /// What `v0` means now, where the URL says `v0` and the source can tell when that changes.
+    pub validator: Option<Arc<str>>,
     pub tags: Tags,
     pub what: What,
     /// The variant's key, or, where the format is still to be chosen, the key of the choice.
@@ -58,6 +61,7 @@ impl Wanted {
             id: request.id.clone(),
             version: request.version.clone(),
             version_text,
+            validator: validator.filter(|state| source::lasts(state)).map(Into::into),
             tags,
             what,
             key,
