@@ -11,7 +11,6 @@ pub mod form;
 pub mod mezzanine;
 pub mod order;
 pub mod pool;
-pub mod reduce;
 pub mod still;
 
 use std::sync::Arc;
@@ -22,7 +21,6 @@ pub use form::Form;
 pub use mezzanine::Making;
 pub use order::{Look, Order, Qualities, Rendered, Target};
 pub use pool::{Pool, Urgency};
-pub use reduce::{Reduced, bytes_of_reduce, reduce_many};
 
 use bytes::Bytes;
 

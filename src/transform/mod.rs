@@ -92,37 +92,6 @@ pub fn apply(
     Ok(cpu::canvas(picture, geometry.offset, geometry.canvas, backdrop))
 }
 
-/// Reduces a whole picture to several upright sizes, the largest first, in linear light and to sRGB; each after the first from
-/// the one before it. `covers` is the part of the stored original, of size `stored`, that `picture` shows.
-///
-/// # Errors
-/// [`Error::Stopped`] when the work's deadline passes or nobody waits for it any more.
-pub fn reduce(
-    picture: Picture,
-    covers: [f64; 4],
-    stored: Size,
-    orientation: Orientation,
-    sizes: &[Size],
-    work: &Work,
-) -> Result<Vec<Picture>, Error> {
-    let whole = |size: Size| [0.0, 0.0, f64::from(size.width), f64::from(size.height)];
-    let mut window = window(picture.size, covers, whole(stored));
-    let (mut last, mut pictures) = (picture, Vec::new());
-    for size in sizes {
-        last = cpu::resize(last, window, orientation.apply(*size), Light::Linear, false, work)?;
-        window = whole(last.size);
-        pictures.push(cpu::turn(last.clone(), orientation));
-    }
-    Ok(pictures)
-}
-
-/// An upper bound of the bytes that [`reduce`] holds at once beside the picture it is given, its results included.
-pub fn bytes_of_reduce(decoded: Size, channels: usize, orientation: Orientation, sizes: &[Size]) -> u64 {
-    let whole = [0.0, 0.0, f64::from(decoded.width), f64::from(decoded.height)];
-    let first = sizes.first().map_or(0, |size| cpu::bytes_of_resize(decoded, channels, whole, orientation.apply(*size)));
-    first + 3 * sizes.iter().map(|size| size.pixels() * channels as u64).sum::<u64>()
-}
-
 /// The region in the decoded picture's own pixels, within its bounds.
 fn window(size: Size, covers: [f64; 4], region: [f64; 4]) -> [f64; 4] {
     let side = |px: u32, from: f64, length: f64, start: f64, extent: f64| {
