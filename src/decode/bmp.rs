@@ -36,6 +36,7 @@ pub fn probe(bytes: &[u8], limits: &Limits) -> Result<Header, Error> {
         bits: 8,
         model: decoder.get_palette().map_or(Model::Rgb, |palette| Model::Palette(palette.len().min(256) as u16)),
         progressive: false,
+        streams: false,
         icc: None,
         exif: None,
     })

@@ -4,8 +4,9 @@
 
 use std::time::Duration;
 
-use super::{Decoded, Want, bytes_of_work, decode, frames, probe};
-use crate::base::{Deadline, Format, Limits, Size, Work};
+use super::{Decoded, Form, Want, bytes_of_stream, bytes_of_work, decode, frames, probe, stream};
+use crate::base::{Deadline, Format, Limits, Size, Stopped, Work};
+use crate::pixels::{Depth, Head, Row, Sink};
 
 /// Bounds small enough that an input is over in milliseconds.
 const LIMITS: Limits = Limits {
@@ -70,7 +71,13 @@ fn run(data: &[u8], format: Format) {
     let (target, margin_percent) = (Size::new(middle.width.div_ceil(2), middle.height.div_ceil(2)), 150);
     let work = Work::until(Deadline::after(Duration::from_secs(10)));
     for want in [all, Want { region, target, margin_percent }] {
-        assert!(bytes_of_work(&header, &want) > 0);
+        assert!(bytes_of_work(&header, &want) > 0 && bytes_of_stream(&header, &want) > 0);
+        for form in [Form::Samples, Form::Light(120)] {
+            let mut counted = Counted::default();
+            if stream(data, &header, &want, form, &LIMITS, &work, &mut counted).is_ok() {
+                assert_eq!(counted.rows, counted.expected);
+            }
+        }
         if let Ok(decoded) = decode(data, &header, &want, &LIMITS, &work) {
             consistent(&decoded);
         }
@@ -82,6 +89,40 @@ fn run(data: &[u8], format: Format) {
             assert_eq!(frame.picture.size, header.size);
         }
         assert!(shown <= header.frames);
+    }
+}
+
+/// Counts rows, and holds each to the head.
+#[derive(Default)]
+struct Counted {
+    head: Option<Head>,
+    rows: u32,
+    expected: u32,
+}
+
+impl Sink for Counted {
+    fn begin(&mut self, head: &Head) -> Result<(), Stopped> {
+        (self.head, self.rows, self.expected) = (Some(head.clone()), 0, head.size.height);
+        Ok(())
+    }
+
+    /// # Panics
+    /// If a row is not as the head said.
+    fn row(&mut self, row: Row<'_>) -> Result<(), Stopped> {
+        self.rows += 1;
+        if let Some(head) = &self.head {
+            let (width, channels) = (head.size.width as usize, head.layout.channels());
+            let right = match (head.depth, row) {
+                (Depth::Eight, Row::U8(values)) => values.len() == width * channels,
+                (Depth::Sixteen, Row::U16(values)) => values.len() == width * channels,
+                (Depth::Light, Row::Light(planes)) => {
+                    planes.len() == channels && planes.iter().all(|plane| plane.len() == width)
+                }
+                _ => false,
+            };
+            assert!(right, "{head:?}");
+        }
+        Ok(())
     }
 }
 

@@ -22,6 +22,7 @@ pub fn probe(bytes: &[u8], limits: &Limits) -> Result<Header, Error> {
         bits: 8,
         model: Model::Palette(blocks.colours),
         progressive: false,
+        streams: false,
         icc: None,
         exif: None,
     })

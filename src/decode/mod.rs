@@ -22,7 +22,7 @@ mod webp;
 use std::sync::Arc;
 
 use crate::base::{Format, Limits, Orientation, Rect, Size, Stopped, Work};
-use crate::pixels::{ColourSpace, Frame, Picture};
+use crate::pixels::{ColourSpace, Depth, Frame, Head, Picture, Row, Samples, Sink};
 
 /// What a header tells without decoding pixels.
 #[derive(Clone, PartialEq, Debug)]
@@ -45,6 +45,8 @@ pub struct Header {
     pub model: Model,
     /// Whether decoding needs the whole coefficients or pixels at once (progressive JPEG, interlaced PNG).
     pub progressive: bool,
+    /// Whether [`stream`] gives rows while it decodes, so that no whole picture is held.
+    pub streams: bool,
     /// The ICC profile.
     pub icc: Option<Arc<[u8]>>,
     /// The EXIF block, from its TIFF header on.
@@ -90,6 +92,16 @@ impl Want {
     pub const fn all(header: &Header) -> Self {
         Self { region: header.size.rect(), target: header.size, margin_percent: 0 }
     }
+}
+
+/// How [`stream`] gives rows.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Form {
+    /// As samples.
+    Samples,
+    /// As linear light where that is nearer than samples. Pixels may be averaged two by two in it, as long as the region keeps
+    /// at least this many hundredths of the target.
+    Light(u32),
 }
 
 /// A decoded picture, in stored orientation.
@@ -181,6 +193,53 @@ pub fn decode(bytes: &[u8], header: &Header, want: &Want, limits: &Limits, work:
     }
 }
 
+/// As [`decode`], row by row into a sink; says whether the input was broken and the rows are what could be saved of it. Where the
+/// header does not say that it [`streams`](Header::streams) the picture is decoded whole first.
+///
+/// # Errors
+/// As [`decode`]; what the sink was given is void then.
+pub fn stream(
+    bytes: &[u8],
+    header: &Header,
+    want: &Want,
+    form: Form,
+    limits: &Limits,
+    work: &Work,
+    sink: &mut dyn Sink,
+) -> Result<bool, Error> {
+    work.check()?;
+    check_size(header.size, limits)?;
+    match header.format {
+        Format::Jpeg if header.streams => jpeg::stream(bytes, header, want, form, work, sink),
+        Format::Png if header.streams => png::stream(bytes, header, limits, work, sink),
+        _ => give(&decode(bytes, header, want, limits, work)?, sink),
+    }
+}
+
+/// A whole picture's rows.
+fn give(decoded: &Decoded, sink: &mut dyn Sink) -> Result<bool, Error> {
+    let Decoded { picture, covers, damaged } = decoded;
+    let length = picture.size.width as usize * picture.layout.channels();
+    let depth = if matches!(picture.samples, Samples::U8(_)) { Depth::Eight } else { Depth::Sixteen };
+    sink.begin(&Head {
+        size: picture.size,
+        layout: picture.layout,
+        colour: picture.colour.clone(),
+        depth,
+        covers: *covers,
+    })?;
+    for y in 0..picture.size.height as usize {
+        if sink.done() {
+            break;
+        }
+        sink.row(match &picture.samples {
+            Samples::U8(values) => Row::U8(&values[y * length..][..length]),
+            Samples::U16(values) => Row::U16(&values[y * length..][..length]),
+        })?;
+    }
+    Ok(*damaged)
+}
+
 /// Opens an animation (GIF, WebP) for reading frame by frame. A still picture of these formats is one frame.
 ///
 /// # Errors
@@ -210,6 +269,16 @@ pub fn bytes_of_work(header: &Header, want: &Want) -> u64 {
             Format::Bmp => bmp::bytes_of_work(header),
             Format::Svg => svg::bytes_of_work(header, want),
         }
+}
+
+/// As [`bytes_of_work`] for [`stream`].
+pub fn bytes_of_stream(header: &Header, want: &Want) -> u64 {
+    let metadata = [&header.icc, &header.exif].into_iter().flatten().map(|bytes| bytes.len() as u64).sum::<u64>();
+    match header.format {
+        Format::Jpeg if header.streams => FIXED_BYTES + 2 * metadata + jpeg::bytes_of_stream(header),
+        Format::Png if header.streams => FIXED_BYTES + 2 * metadata + png::bytes_of_stream(header),
+        _ => bytes_of_work(header, want),
+    }
 }
 
 /// What every decoder may hold whatever the picture's size: tables, windows, buffers of a few rows.

@@ -6,7 +6,7 @@ use png::{BitDepth, ColorType, DecodingError, InterlaceInfo, Reader, Transformat
 
 use super::{Decoded, Error, Header, Model, check_plausible, check_size, colour_of, metadata, whole};
 use crate::base::{Format, Limits, Orientation, Size, Work};
-use crate::pixels::{Layout, Picture, Samples};
+use crate::pixels::{Depth, Head, Layout, Picture, Row, Samples, Sink};
 
 /// Rows between two looks at the deadline.
 const ROWS_A_CHECK: u32 = 64;
@@ -47,6 +47,7 @@ pub fn probe(bytes: &[u8], limits: &Limits) -> Result<Header, Error> {
         bits: info.bit_depth as u8,
         model,
         progressive: info.interlaced,
+        streams: !info.interlaced,
         icc,
         exif,
     })
@@ -55,12 +56,75 @@ pub fn probe(bytes: &[u8], limits: &Limits) -> Result<Header, Error> {
 /// Decodes the whole picture. 1, 2 and 4 bits and palettes become 8 bits; 16 bits stay, unless they hold no more than 8.
 pub fn decode(bytes: &[u8], header: &Header, limits: &Limits, work: &Work) -> Result<Decoded, Error> {
     let mut reader = open(bytes, limits)?;
+    let (size, layout, deep) = shape(&reader, header)?;
+    let interlaced = reader.info().interlaced;
+    let row_bytes = size.width as usize * layout.channels() * if deep { 2 } else { 1 };
+    let length = row_bytes * size.height as usize;
+    let (samples, damaged) = if interlaced {
+        let mut samples = vec![blank(layout); length];
+        let damaged = read_passes(&mut reader, &mut samples, row_bytes, 8 * row_bytes / size.width as usize, work)?;
+        (samples, damaged)
+    } else {
+        let mut samples = Vec::with_capacity(length);
+        let damaged = read_rows(&mut reader, &mut samples, row_bytes, (size.height, blank(layout)), work)?;
+        samples.resize(length, blank(layout));
+        (samples, damaged)
+    };
+    let samples = if deep { narrowed(samples) } else { Samples::U8(samples) };
+    let picture = Picture { size, layout, samples, colour: colour_of(header) };
+    Ok(Decoded { picture, covers: whole(size), damaged })
+}
+
+/// Gives the rows of a picture that is not interlaced.
+pub fn stream(bytes: &[u8], header: &Header, limits: &Limits, work: &Work, sink: &mut dyn Sink) -> Result<bool, Error> {
+    let mut reader = open(bytes, limits)?;
+    let (size, layout, deep) = shape(&reader, header)?;
+    if reader.info().interlaced {
+        return Err(Error::broken(Format::Png, "it is not what its header said"));
+    }
+    let depth = if deep { Depth::Sixteen } else { Depth::Eight };
+    sink.begin(&Head { size, layout, colour: colour_of(header), depth, covers: whole(size) })?;
+    let values = size.width as usize * layout.channels();
+    let mut row = vec![0; if deep { 2 * values } else { values }];
+    let mut wide = vec![0; if deep { values } else { 0 }];
+    let mut damaged = false;
+    for y in 0..size.height {
+        if y % ROWS_A_CHECK == 0 {
+            work.check()?;
+        }
+        if sink.done() {
+            break;
+        }
+        if !damaged {
+            match reader.read_row(&mut row) {
+                Ok(Some(_)) => {}
+                Err(what) if y == 0 => return Err(error(what)),
+                Ok(None) | Err(_) => {
+                    damaged = true;
+                    row.fill(blank(layout));
+                }
+            }
+            for (value, pair) in wide.iter_mut().zip(row.as_chunks::<2>().0) {
+                *value = u16::from_be_bytes(*pair);
+            }
+        }
+        sink.row(if deep { Row::U16(&wide) } else { Row::U8(&row) })?;
+    }
+    Ok(damaged)
+}
+
+/// What of a picture that never came is shown: nothing, or gray as what JPEG decoders show.
+const fn blank(layout: Layout) -> u8 {
+    if layout.has_alpha() { 0 } else { 0x80 }
+}
+
+/// Size, layout, and whether samples have 16 bits.
+fn shape(reader: &Reader<Cursor<&[u8]>>, header: &Header) -> Result<(Size, Layout, bool), Error> {
     let info = reader.info();
     let size = Size::new(info.width, info.height);
     if size != header.size {
         return Err(Error::broken(Format::Png, "it is not what its header said"));
     }
-    let interlaced = info.interlaced;
     let (colour, depth) = reader.output_color_type();
     let layout = match colour {
         ColorType::Grayscale => Layout::Gray,
@@ -69,24 +133,12 @@ pub fn decode(bytes: &[u8], header: &Header, limits: &Limits, work: &Work) -> Re
         ColorType::Rgba => Layout::Rgba,
         ColorType::Indexed => return Err(Error::broken(Format::Png, "it has no palette")),
     };
-    let deep = depth == BitDepth::Sixteen;
-    let row_bytes = size.width as usize * layout.channels() * if deep { 2 } else { 1 };
-    // What is never written stays transparent, or gray as what JPEG decoders show.
-    let blank = if layout.has_alpha() { 0 } else { 0x80 };
-    let length = row_bytes * size.height as usize;
-    let (samples, damaged) = if interlaced {
-        let mut samples = vec![blank; length];
-        let damaged = read_passes(&mut reader, &mut samples, row_bytes, 8 * row_bytes / size.width as usize, work)?;
-        (samples, damaged)
-    } else {
-        let mut samples = Vec::with_capacity(length);
-        let damaged = read_rows(&mut reader, &mut samples, row_bytes, (size.height, blank), work)?;
-        samples.resize(length, blank);
-        (samples, damaged)
-    };
-    let samples = if deep { narrowed(samples) } else { Samples::U8(samples) };
-    let picture = Picture { size, layout, samples, colour: colour_of(header) };
-    Ok(Decoded { picture, covers: whole(size), damaged })
+    Ok((size, layout, depth == BitDepth::Sixteen))
+}
+
+/// Rows: the last one, this one, and as they leave.
+pub fn bytes_of_stream(header: &Header) -> u64 {
+    u64::from(header.size.width) * 8 * 8
 }
 
 /// The result, and for 16 bits a second copy while the byte order is turned.

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::*;
 use crate::base::Deadline;
-use crate::pixels::{Layout, Samples};
+use crate::pixels::{Layout, Row, Samples, Sink};
 
 const RED: [u16; 4] = [200, 30, 40, 255];
 const GREEN: [u16; 4] = [30, 160, 60, 255];
@@ -92,6 +92,63 @@ fn jpeg_kinds() {
     let profile = header.icc.expect("the profile");
     assert_eq!(&profile[36..40], b"acsp");
     assert_eq!(decoded.picture.colour, ColourSpace::Icc(profile));
+}
+
+/// Gathers rows of samples into a picture.
+#[derive(Default)]
+struct Gathered {
+    head: Option<Head>,
+    narrow: Vec<u8>,
+    wide: Vec<u16>,
+}
+
+impl Sink for Gathered {
+    fn begin(&mut self, head: &Head) -> Result<(), Stopped> {
+        *self = Self { head: Some(head.clone()), ..Self::default() };
+        Ok(())
+    }
+
+    fn row(&mut self, row: Row<'_>) -> Result<(), Stopped> {
+        match row {
+            Row::U8(values) => self.narrow.extend_from_slice(values),
+            Row::U16(values) => self.wide.extend_from_slice(values),
+            Row::Light(_) => unreachable!("samples were asked for"),
+        }
+        Ok(())
+    }
+}
+
+/// Every fixture row by row shows what it shows whole; cut off too.
+#[test]
+fn rows_are_those_of_the_whole_picture() {
+    let limits = Limits::default();
+    let mut streamed = 0;
+    for entry in std::fs::read_dir(fixtures()).unwrap() {
+        let path = entry.unwrap().path();
+        let Ok(bytes) = std::fs::read(&path) else { continue };
+        for bytes in [&bytes[..], &bytes[..bytes.len() * 3 / 4]] {
+            let Ok(header) = probe(bytes, &limits) else { continue };
+            let want = Want::all(&header);
+            let Ok(whole) = decode(bytes, &header, &want, &limits, &work()) else { continue };
+            let mut gathered = Gathered::default();
+            let damaged = stream(bytes, &header, &want, Form::Samples, &limits, &work(), &mut gathered).unwrap();
+            assert_eq!(damaged, whole.damaged, "{path:?}");
+            let head = gathered.head.unwrap();
+            assert_eq!((head.size, head.covers), (whole.picture.size, whole.covers), "{path:?}");
+            assert_eq!((head.layout, &head.colour), (whole.picture.layout, &whole.picture.colour), "{path:?}");
+            match (&whole.picture.samples, head.depth) {
+                (Samples::U8(values), Depth::Eight) => assert!(*values == gathered.narrow, "{path:?}"),
+                (Samples::U16(values), Depth::Sixteen) => assert!(*values == gathered.wide, "{path:?}"),
+                // Whether 16 bits hold no more than 8 is seen when all are there.
+                (Samples::U8(values), _) => {
+                    assert!(values.iter().map(|value| u16::from(*value) * 257).eq(gathered.wide), "{path:?}");
+                }
+                _ => panic!("{path:?}"),
+            }
+            streamed += u32::from(header.streams);
+        }
+    }
+    assert!(streamed > 40, "{streamed}");
 }
 
 #[test]

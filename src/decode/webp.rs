@@ -34,6 +34,7 @@ pub fn probe(bytes: &[u8], limits: &Limits) -> Result<Header, Error> {
         bits: 8,
         model: Model::Rgb,
         progressive: false,
+        streams: false,
         icc: chunks.icc,
         exif: chunks.exif,
     })

@@ -2,8 +2,11 @@
 //!
 //! Always true: `samples` holds exactly `width * height * channels` values.
 
+mod rows;
+
 use std::sync::Arc;
 
+pub use self::rows::{Depth, Head, Row, Sink};
 use crate::base::Size;
 
 /// One still picture, samples interleaved, rows from the top without padding.

@@ -107,6 +107,7 @@ mod tests {
             bits: 8,
             model: Model::Rgb,
             progressive: false,
+            streams: true,
             icc: None,
             exif: None,
         }

@@ -5,16 +5,16 @@ use bytes::Bytes;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::order::Look;
-use super::still::drop_opaque_alpha;
-use super::{Error, Job, SharedHeader, form, timed};
+use super::order::{HALVES_PERCENT, Look};
+use super::still::{Wanted, drop_opaque_alpha};
+use super::{Error, Job, SharedHeader, form, still, timed};
 use crate::base::{Format, Limits, Orientation, Size, Stage, Stages, Work};
-use crate::decode::{self, Want};
+use crate::decode::{self, Form, Want};
 use crate::encode;
 use crate::inspect;
 use crate::pixels::Picture;
 use crate::plan::Plan;
-use crate::transform::{self, Geometry};
+use crate::transform::{self, Geometry, Light, Steps};
 
 /// Raised when mezzanines are made otherwise: it is part of their keys, since what is rendered from them must not depend on when
 /// they were made.
@@ -72,6 +72,32 @@ impl Making {
         Want { region: self.header.size.rect(), target, margin_percent: DECODE_MARGIN_PERCENT }
     }
 
+    /// The picture that mezzanines are made of, and what it covers: of a JPEG the largest of them, since its rows are reduced as
+    /// they come; else all of it, since first its colours are counted. None where there are to be none.
+    fn begun(&self, stages: &mut Stages, work: &Work) -> Result<Option<(Picture, [f64; 4])>, Error> {
+        if self.header.format == Format::Jpeg {
+            let geometry = self.geometry(self.widths.last().copied().unwrap_or(1));
+            let light = self.look.light;
+            let form = if light == Light::Linear { Form::Light(HALVES_PERCENT) } else { Form::Samples };
+            let steps = Steps::new(&geometry, &Plan::DEFAULT, light, work);
+            let wanted = Wanted {
+                source: &self.source,
+                header: &self.header,
+                want: self.want(),
+                form,
+                limits: &self.limits,
+                scale: [1.0, 1.0],
+            };
+            let (picture, damaged) = still::picture(&wanted, steps, None, stages, work)?;
+            return Ok((!damaged).then_some((picture, geometry.region)));
+        }
+        let decoded = timed(stages, Stage::Decode, || {
+            decode::decode(&self.source, &self.header, &self.want(), &self.limits, work)
+        })?;
+        let none = decoded.damaged || inspect::is_flat(&decoded.picture);
+        Ok((!none).then_some((decoded.picture, decoded.covers)))
+    }
+
     fn geometry(&self, width: u32) -> Geometry {
         let stored = self.header.size;
         let size = form::size(&self.header, width);
@@ -89,7 +115,12 @@ impl Job for Making {
         let channels = if self.header.alpha || self.header.model == decode::Model::Cmyk { 4 } else { 3 };
         let settings = settings(self.header.alpha);
         let transforming = transform::bytes_of_work(self.header.size, channels, &geometry, self.look.light);
-        Ok(decode::bytes_of_work(&self.header, &self.want())
+        let decoding = if self.header.format == Format::Jpeg && self.look.light == Light::Linear {
+            decode::bytes_of_stream(&self.header, &self.want())
+        } else {
+            decode::bytes_of_work(&self.header, &self.want())
+        };
+        Ok(decoding
             + transforming
             + 2 * geometry.canvas.pixels() * channels as u64
             + encode::bytes_of_work(geometry.canvas, &settings))
@@ -102,21 +133,17 @@ impl Job for Making {
     fn run(self, waited: Duration, work: &Work) -> Result<Mezzanines, Error> {
         let mut stages = Stages::default();
         stages.add(Stage::Queue, waited);
-        let decoded = timed(&mut stages, Stage::Decode, || {
-            decode::decode(&self.source, &self.header, &self.want(), &self.limits, work)
-        })?;
-        stages.left(Stage::Decode, decoded.picture.bytes());
-        let lossless = self.header.format != Format::Jpeg;
-        if decoded.damaged || (lossless && inspect::is_flat(&decoded.picture)) {
+        let Some((mut picture, mut covers)) = self.begun(&mut stages, work)? else {
             return Ok(Mezzanines { files: Vec::new(), stages });
-        }
-        let (mut picture, mut covers) = (decoded.picture, decoded.covers);
+        };
         let mut files = Vec::with_capacity(self.widths.len());
         for width in self.widths.iter().rev() {
             let geometry = self.geometry(*width);
-            picture = timed(&mut stages, Stage::Transform, || {
-                transform::apply(picture, covers, &geometry, &Plan::DEFAULT, self.look.light, None, work)
-            })?;
+            if picture.size != geometry.scaled {
+                picture = timed(&mut stages, Stage::Transform, || {
+                    transform::apply(picture, covers, &geometry, &Plan::DEFAULT, self.look.light, None, work)
+                })?;
+            }
             covers = geometry.region;
             drop_opaque_alpha(&mut picture);
             stages.left(Stage::Transform, picture.bytes());

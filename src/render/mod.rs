@@ -154,10 +154,14 @@ pub(crate) fn timed<T>(stages: &mut crate::base::Stages, stage: Stage, job: impl
     let _span = tracing::info_span!("stage", otel.name = stage.name()).entered();
     let begun = Instant::now();
     let result = job();
-    let time = begun.elapsed();
+    noted(stages, stage, begun.elapsed());
+    result
+}
+
+/// Adds a stage's time.
+pub(crate) fn noted(stages: &mut crate::base::Stages, stage: Stage, time: Duration) {
     stages.add(stage, time);
     metrics::histogram!("fovea_render_stage_seconds", "stage" => stage.name()).record(time);
-    result
 }
 
 /// A shared header, so that orders are cheap to make.

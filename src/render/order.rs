@@ -18,6 +18,9 @@ use crate::transform::{self, Geometry, Light};
 /// step of it costs quality against linear light; at 1.7 the loss against a gamma reference is at most 0.2 SSIMULACRA2.
 pub const MARGIN_PERCENT: u32 = 170;
 
+/// How much larger than the target a picture must stay that is averaged two by two in linear light, in hundredths.
+pub const HALVES_PERCENT: u32 = 140;
+
 /// A category's settings that change bytes.
 #[derive(Clone, PartialEq, Debug, Default)]
 pub struct Look {
@@ -134,23 +137,26 @@ impl Order {
     pub(super) fn want(&self, geometry: &Geometry) -> Want {
         let [across, down] = self.scale();
         let [x, y, width, height] = geometry.region;
-        let region = [x * across, y * down, width * across, height * down];
+        let region = [x / across, y / down, width / across, height / down];
         let region = Geometry { region, ..geometry.clone() }.region_px(self.header.size);
         let margin_percent = if self.header.size == self.original.size { MARGIN_PERCENT } else { 0 };
         Want { region, target: geometry.scaled, margin_percent }
     }
 
-    /// What a decoded part of the source covers of the original, in its full-scale pixels.
-    pub(super) fn covers(&self, decoded: [f64; 4]) -> [f64; 4] {
-        let [across, down] = self.scale();
-        let [x, y, width, height] = decoded;
-        [x / across, y / down, width / across, height / down]
+    /// How the decoder may give rows: in linear light where they are resized in it.
+    pub(super) fn form(&self, geometry: &Geometry) -> decode::Form {
+        if !transform::Steps::take_light(geometry, self.look.light) {
+            return decode::Form::Samples;
+        }
+        // A mezzanine was averaged once already.
+        let halves = self.header.size == self.original.size;
+        decode::Form::Light(if halves { HALVES_PERCENT } else { 0 })
     }
 
-    /// How large the source is beside the original.
-    fn scale(&self) -> [f64; 2] {
+    /// How much larger the original is than the source, across and down.
+    pub(super) fn scale(&self) -> [f64; 2] {
         let (source, original) = (self.header.size, self.original.size);
-        [f64::from(source.width) / f64::from(original.width), f64::from(source.height) / f64::from(original.height)]
+        [f64::from(original.width) / f64::from(source.width), f64::from(original.height) / f64::from(source.height)]
     }
 
     fn bytes_at_once(&self) -> Result<u64, Error> {
@@ -167,13 +173,22 @@ impl Order {
             want.region.size()
         };
         let channels = if self.header.alpha || self.header.model == decode::Model::Cmyk { 4 } else { 3 };
-        let decoding = decode::bytes_of_work(&self.header, &want);
+        let animated = self.animated(self.widest_format());
+        let decoding = if animated {
+            decode::bytes_of_work(&self.header, &want)
+        } else {
+            decode::bytes_of_stream(&self.header, &want)
+        };
+        // Rows that are not resized as they come are gathered.
+        let gathers = !animated && self.form(&geometry) == decode::Form::Samples;
+        let samples = channels as u64 * if self.header.bits > 8 { 2 } else { 1 };
+        let rows = if gathers { decoded.pixels() * samples } else { 0 };
         let transforming = transform::bytes_of_work(decoded, channels, &geometry, self.look.light);
         let encoding = encode::bytes_of_work(geometry.canvas, &settings);
-        let frames = if self.animated(self.widest_format()) { u64::from(self.original.frames) } else { 1 };
+        let frames = if animated { u64::from(self.original.frames) } else { 1 };
         // An animation's coded frames gather until its end; a lossless frame is at most about its pixels.
         let gathered = geometry.canvas.pixels() * frames.saturating_sub(1);
-        Ok(decoding + transforming + encoding + gathered)
+        Ok(decoding + rows + transforming + encoding + gathered)
     }
 
     /// Whether the result is an animation, in the given format.

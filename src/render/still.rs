@@ -1,11 +1,14 @@
 //! One still picture: decode, transform, encode; and the search for a quality that fits `maxb`.
 
+use std::time::Instant;
+
 use super::order::{Order, Rendered, flat};
-use super::{Error, timed};
-use crate::base::{Format, Stage, Stages, Work};
-use crate::pixels::{ColourSpace, Layout, Picture};
-use crate::transform::{self, Geometry};
-use crate::{decode, encode};
+use super::{Error, noted, timed};
+use crate::base::{Format, Limits, Stage, Stages, Stopped, Work};
+use crate::decode::{self, Form, Header, Want};
+use crate::encode;
+use crate::pixels::{ColourSpace, Head, Layout, Picture, Row, Sink};
+use crate::transform::{Geometry, Steps};
 
 /// The colour behind transparent pixels where the output holds no alpha and the URL names none.
 const PAPER: [u8; 3] = [255; 3];
@@ -16,21 +19,21 @@ const QUALITY_MIN: u8 = 5;
 /// Makes a still variant, on the caller's thread.
 pub fn render(order: &Order, geometry: &Geometry, work: &Work) -> Result<Rendered, Error> {
     let mut stages = Stages::default();
-    let decoded = timed(&mut stages, Stage::Decode, || {
-        decode::decode(&order.source, &order.header, &order.want(geometry), &order.limits, work)
-    })?;
-    stages.left(Stage::Decode, decoded.picture.bytes());
-    work.check()?;
-    let (damaged, covers) = (decoded.damaged, order.covers(decoded.covers));
     // Whether alpha must go is known before the transform only where the URL names the format.
     let flatten = match order.target {
         super::Target::Format(format) if !format.holds_alpha() => Some(PAPER),
         _ => None,
     };
-    let mut picture = timed(&mut stages, Stage::Transform, || {
-        let plan = &order.plan;
-        transform::apply(decoded.picture, covers, geometry, plan, order.look.light, flatten, work)
-    })?;
+    let wanted = Wanted {
+        source: &order.source,
+        header: &order.header,
+        want: order.want(geometry),
+        form: order.form(geometry),
+        limits: &order.limits,
+        scale: order.scale(),
+    };
+    let steps = Steps::new(geometry, &order.plan, order.look.light, work);
+    let (mut picture, damaged) = picture(&wanted, steps, flatten, &mut stages, work)?;
     drop_opaque_alpha(&mut picture);
     stages.left(Stage::Transform, picture.bytes());
     let choice = order.choose(picture.layout.has_alpha(), || flat(&picture));
@@ -43,6 +46,63 @@ pub fn render(order: &Order, geometry: &Geometry, work: &Work) -> Result<Rendere
         timed(&mut stages, Stage::Encode, || encode_within(&picture, settings, order.plan.bytes_max, work))?;
     stages.left(Stage::Encode, bytes.len() as u64);
     Ok(Rendered { bytes, format: choice.format, size: picture.size, quality, damaged, stages })
+}
+
+/// What is decoded for a picture.
+pub(super) struct Wanted<'a> {
+    pub source: &'a [u8],
+    pub header: &'a Header,
+    pub want: Want,
+    pub form: Form,
+    pub limits: &'a Limits,
+    /// How much larger the original is than the source, across and down.
+    pub scale: [f64; 2],
+}
+
+/// Makes the picture that steps lead to, and says whether the source was damaged: rows go from the decoder straight into the
+/// resize.
+pub(super) fn picture(
+    wanted: &Wanted,
+    mut steps: Steps,
+    flatten: Option<[u8; 3]>,
+    stages: &mut Stages,
+    work: &Work,
+) -> Result<(Picture, bool), Error> {
+    let begun = Instant::now();
+    let mut sink = Placed { steps: &mut steps, scale: wanted.scale, bytes: 0 };
+    let damaged =
+        decode::stream(wanted.source, wanted.header, &wanted.want, wanted.form, wanted.limits, work, &mut sink)?;
+    stages.left(Stage::Decode, sink.bytes);
+    let rows = steps.time();
+    noted(stages, Stage::Decode, begun.elapsed().saturating_sub(rows));
+    let begun = Instant::now();
+    let picture = steps.finish(flatten)?;
+    noted(stages, Stage::Transform, rows + begun.elapsed());
+    Ok((picture, damaged))
+}
+
+/// Tells the steps what rows cover of the original, where they come from a mezzanine.
+struct Placed<'a, 'b> {
+    steps: &'a mut Steps<'b>,
+    scale: [f64; 2],
+    /// How many bytes of pixels come.
+    bytes: u64,
+}
+
+impl Sink for Placed<'_, '_> {
+    fn begin(&mut self, head: &Head) -> Result<(), Stopped> {
+        let ([across, down], [x, y, width, height]) = (self.scale, head.covers);
+        self.bytes = head.bytes();
+        self.steps.begin(&Head { covers: [x * across, y * down, width * across, height * down], ..head.clone() })
+    }
+
+    fn row(&mut self, row: Row<'_>) -> Result<(), Stopped> {
+        self.steps.row(row)
+    }
+
+    fn done(&self) -> bool {
+        self.steps.done()
+    }
 }
 
 /// Encodes, and where the result must not pass `bytes_max`, finds the highest quality that fits by bisection.

@@ -142,6 +142,8 @@ impl Known {
             bits: written.bits,
             model,
             progressive: written.progressive,
+            // Not known; and nothing is decoded by this header.
+            streams: false,
             icc: None,
             exif: None,
         };
@@ -175,6 +177,7 @@ mod tests {
             bits: 16,
             model: Model::Palette(7),
             progressive: true,
+            streams: false,
             icc: Some([1, 2].as_slice().into()),
             exif: Some([3].as_slice().into()),
         };

@@ -6,12 +6,14 @@
 
 mod cpu;
 mod geometry;
+mod steps;
 
 use crate::base::{Orientation, Rect, Size, Stopped, Work};
 use crate::pixels::Picture;
 use crate::plan::Plan;
 
 pub use geometry::geometry;
+pub use steps::Steps;
 
 /// Where every pixel of the result comes from: decided from sizes alone, before anything is decoded.
 #[derive(Clone, PartialEq, Debug)]
@@ -75,7 +77,18 @@ pub fn apply(
     work: &Work,
 ) -> Result<Picture, Error> {
     let window = window(picture.size, covers, geometry.region);
-    let mut picture = cpu::resize(picture, window, geometry.scaled, light, plan.keep_profile, work)?;
+    let picture = cpu::resize(picture, window, geometry.scaled, light, plan.keep_profile, work)?;
+    finished(picture, geometry, plan, flatten, work)
+}
+
+/// The steps after the resize.
+fn finished(
+    mut picture: Picture,
+    geometry: &Geometry,
+    plan: &Plan,
+    flatten: Option<[u8; 3]>,
+    work: &Work,
+) -> Result<Picture, Error> {
     work.check()?;
     picture = cpu::turn(picture, geometry.turn);
     if plan.blur > 0.0 {
@@ -105,11 +118,12 @@ fn window(size: Size, covers: [f64; 4], region: [f64; 4]) -> [f64; 4] {
     [x, y, width, height]
 }
 
-/// An upper bound of the bytes that [`apply`] holds at once beside the picture it is given, its result included.
+/// An upper bound of the bytes that [`apply`] holds at once beside the picture it is given, and [`Steps`] beside the row, their
+/// result included. `decoded` is the size of that picture or of the rows.
 pub fn bytes_of_work(decoded: Size, channels: usize, geometry: &Geometry, light: Light) -> u64 {
     let whole = [0.0, 0.0, f64::from(decoded.width), f64::from(decoded.height)];
     let resize = match light {
-        Light::Linear => cpu::bytes_of_resize(decoded, channels, whole, geometry.scaled),
+        Light::Linear => cpu::bytes_of_scale(decoded, channels, whole, geometry.scaled),
         // Converted, widened or premultiplied, and resized in height: four channels each.
         Light::Gamma => decoded.pixels() * 12 + geometry.scaled.pixels() * 8,
     };

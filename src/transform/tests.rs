@@ -220,3 +220,55 @@ fn one_pixel() {
         assert!(found.as_u8().unwrap().iter().all(|value| value.abs_diff(200) <= 1), "{layout:?} {found:?}");
     }
 }
+
+/// Gives a picture's rows, as samples or as linear light.
+fn feed(picture: &Picture, depth: crate::pixels::Depth, steps: &mut Steps) {
+    use crate::pixels::{Depth, Head, Row, Sink};
+    let (width, channels) = (picture.size.width as usize, picture.layout.channels());
+    let covers = [0.0, 0.0, f64::from(picture.size.width), f64::from(picture.size.height)];
+    let colour = picture.colour.clone();
+    steps.begin(&Head { size: picture.size, layout: picture.layout, colour, depth, covers }).unwrap();
+    for row in picture.as_u8().unwrap().chunks_exact(width * channels) {
+        if depth == Depth::Eight {
+            steps.row(Row::U8(row)).unwrap();
+            continue;
+        }
+        let linear = |value: u8| {
+            let value = f64::from(value) / 255.0;
+            (if value <= 0.04045 { value / 12.92 } else { ((value + 0.055) / 1.055).powf(2.4) }) as f32
+        };
+        let planes: Vec<Vec<f32>> = (0..channels)
+            .map(|channel| row.iter().skip(channel).step_by(channels).map(|value| linear(*value)).collect())
+            .collect();
+        let planes: Vec<&[f32]> = planes.iter().map(Vec::as_slice).collect();
+        steps.row(Row::Light(&planes)).unwrap();
+    }
+}
+
+#[test]
+fn rows_make_the_same_picture() {
+    use crate::pixels::Depth;
+    let (photo, work) = (photo(), work());
+    let whole = Plan { crop: Some(Crop::Fraction(0.2, 0.1, 0.5, 0.5)), ..Plan::DEFAULT };
+    for plan in [
+        Plan { width: Some(Width::Px(160)), ..Plan::DEFAULT },
+        Plan { width: Some(Width::Px(90)), height: Some(90), fit: Fit::Cover, blur: 1.5, ..Plan::DEFAULT },
+        whole,
+    ] {
+        for light in [Light::Linear, Light::Gamma] {
+            let geometry = geometry(photo.size, Orientation::Rotate90, false, &plan).unwrap();
+            let covers = [0.0, 0.0, f64::from(photo.size.width), f64::from(photo.size.height)];
+            let right = apply(photo.clone(), covers, &geometry, &plan, light, None, &work).unwrap();
+            let mut steps = Steps::new(&geometry, &plan, light, &work);
+            feed(&photo, Depth::Eight, &mut steps);
+            assert!(steps.finish(None).unwrap() == right, "{plan:?} {light:?}");
+            if Steps::take_light(&geometry, light) {
+                let mut steps = Steps::new(&geometry, &plan, light, &work);
+                feed(&photo, Depth::Light, &mut steps);
+                let found = steps.finish(None).unwrap();
+                let pairs = found.as_u8().unwrap().iter().zip(right.as_u8().unwrap());
+                assert!(pairs.map(|(a, b)| a.abs_diff(*b)).max() <= Some(1), "{plan:?}");
+            }
+        }
+    }
+}

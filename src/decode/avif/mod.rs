@@ -37,6 +37,7 @@ pub fn probe(bytes: &[u8], limits: &Limits) -> Result<Header, Error> {
         bits: still.bits,
         model,
         progressive: false,
+        streams: false,
         icc,
         exif: exif(&container, limits)?,
     })

@@ -18,6 +18,7 @@
 
 mod baseline;
 mod markers;
+mod part;
 mod turbo;
 
 pub use self::markers::frame_size;
@@ -27,9 +28,10 @@ use zune_core::colorspace::ColorSpace;
 use zune_core::options::DecoderOptions;
 use zune_jpeg::JpegDecoder;
 
-use super::{Decoded, Error, Header, Model, Want, check_plausible, check_size, colour_of, metadata};
+use self::part::{Part, eighths};
+use super::{Decoded, Error, Form, Header, Model, Want, check_plausible, check_size, colour_of, give, metadata};
 use crate::base::{Format, Limits, Orientation, Size, Stopped, Work};
-use crate::pixels::{ColourSpace, Layout, Picture, Samples};
+use crate::pixels::{ColourSpace, Depth, Head, Layout, Picture, Row, Samples, Sink};
 
 /// Most scans of a progressive picture. Encoders write about 10, hand-made scripts under 70; each scan passes over all
 /// coefficients however few bytes it has, which is what a scan bomb lives on.
@@ -55,25 +57,78 @@ pub fn probe(bytes: &[u8], limits: &Limits) -> Result<Header, Error> {
         bits: 8,
         model: markers::model(markers.components),
         progressive: markers.buffered,
+        streams: baseline::open(bytes).is_ok_and(|frame| frame.size() == markers.size),
         icc: markers.icc,
         exif: markers.exif,
     })
 }
 
-/// Decodes the wanted region, reduced as far as allowed.
-pub fn decode(bytes: &[u8], header: &Header, want: &Want, work: &Work) -> Result<Decoded, Error> {
+/// The markers again, which must say what they said.
+fn markers_of(bytes: &[u8], header: &Header) -> Result<markers::Markers, Error> {
     let markers = markers::read(bytes, &Limits { metadata_bytes_max: usize::MAX, ..Limits::default() })?;
     if markers.size != header.size || markers::model(markers.components) != header.model {
         return Err(Error::broken(Format::Jpeg, "it is not what its header said"));
     }
+    Ok(markers)
+}
+
+/// Decodes the wanted region row by row, reduced as far as allowed: by halves in linear light, where that is welcome, rather
+/// than in the DCT, which averages in the samples' own light.
+pub fn stream(
+    bytes: &[u8],
+    header: &Header,
+    want: &Want,
+    form: Form,
+    work: &Work,
+    sink: &mut dyn Sink,
+) -> Result<bool, Error> {
+    let markers = markers_of(bytes, header)?;
+    let Ok(frame) = baseline::open(bytes) else { return give(&decode(bytes, header, want, work)?, sink) };
+    // 3 and 5 eighths are the next larger scale here, which takes less time than libjpeg-turbo's.
+    let dct = match eighths(want, want.margin_percent) {
+        3 => 4,
+        5 => 8,
+        eighths => eighths,
+    };
+    let halves = matches!(form, Form::Light(margin) if margin > 0 && dct >= 4 && eighths(want, margin) <= 4);
+    let part = Part::of(header.size, want, if halves { 4 } else { dct }, markers.sampling);
+    let form = match form {
+        Form::Light(_) if halves => baseline::Form::Halves,
+        // A profile is for samples of full precision.
+        Form::Light(_) if header.icc.is_none() => baseline::Form::Light,
+        _ => baseline::Form::Samples,
+    };
+    let depth = if form == baseline::Form::Samples { Depth::Eight } else { Depth::Light };
+    let (layout, colour) = (layout(header.model), colour_of(header));
+    sink.begin(&Head { size: part.size, layout, colour, depth, covers: part.covers() })?;
+    let small = header.size.pixels() <= RESCUE_PIXELS_MAX;
+    match baseline::stream(bytes, &frame, &part, form, !small, work, sink) {
+        Ok(damaged) => Ok(damaged),
+        Err(baseline::Failure::Stopped(stopped)) => Err(stopped.into()),
+        Err(baseline::Failure::Irregular) if small => give(&decode(bytes, header, want, work)?, sink),
+        Err(baseline::Failure::Irregular) => Err(Error::broken(Format::Jpeg, "its data is broken from the start")),
+    }
+}
+
+/// A strip of rows of MCUs, the rows made of it, and what a small picture takes that is tried a second time.
+pub fn bytes_of_stream(header: &Header) -> u64 {
+    let channels = layout(header.model).channels() as u64;
+    let row = u64::from(header.size.width).next_multiple_of(8 * 32);
+    let rescue = if header.size.pixels() > RESCUE_PIXELS_MAX { 0 } else { header.size.pixels() * channels };
+    row * channels * 33 + row * 24 + rescue
+}
+
+/// Decodes the wanted region, reduced as far as allowed.
+pub fn decode(bytes: &[u8], header: &Header, want: &Want, work: &Work) -> Result<Decoded, Error> {
+    let markers = markers_of(bytes, header)?;
     if markers.buffered && markers::scans(bytes, SCANS_MAX + 1) > SCANS_MAX {
         return Err(Error::TooLarge(format!("more than {SCANS_MAX} scans")));
     }
     work.check()?;
-    let eighths = if markers.lossless { 8 } else { eighths(want) };
+    let eighths = if markers.lossless { 8 } else { eighths(want, want.margin_percent) };
     let mut part = Part::of(header.size, want, eighths, markers.sampling);
     let layout = layout(header.model);
-    let (mut samples, damaged) = match reduced(bytes, header.size, &part, work)? {
+    let (mut samples, damaged) = match plain(bytes, header.size, &part, work)? {
         Some(samples) => (samples, false),
         None => match turbo::pixels(bytes, layout, &part) {
             Err(error) => {
@@ -100,7 +155,7 @@ pub fn decode(bytes: &[u8], header: &Header, want: &Want, work: &Work) -> Result
 pub fn bytes_of_work(header: &Header, want: &Want) -> u64 {
     let channels = layout(header.model).channels() as u64;
     // The alignment that a region is cut at is at most that of 4x4 sampling.
-    let result = Part::of(header.size, want, eighths(want), (4, 4)).size.pixels() * channels;
+    let result = Part::of(header.size, want, eighths(want, want.margin_percent), (4, 4)).size.pixels() * channels;
     let padded = |side: u32| u64::from(side.next_multiple_of(32));
     let coefficients = padded(header.size.width) * padded(header.size.height) * channels * 2;
     let strip = padded(header.size.width) * channels * 32 * 4;
@@ -116,78 +171,36 @@ const fn layout(model: Model) -> Layout {
     }
 }
 
-/// The scales that are worth it; see the table above.
-const EIGHTHS: [u32; 5] = [1, 2, 3, 4, 5];
-
-/// The smallest scale that keeps the region `margin_percent` of the target in both directions.
-fn eighths(want: &Want) -> u32 {
-    let keeps = |eighths: u32, side: u32, target: u32| {
-        u64::from(side) * u64::from(eighths) * 100 >= u64::from(target) * u64::from(want.margin_percent) * 8
-    };
-    let enough = |eighths: &u32| {
-        keeps(*eighths, want.region.width, want.target.width) && keeps(*eighths, want.region.height, want.target.height)
-    };
-    if want.margin_percent == 0 { 8 } else { EIGHTHS.into_iter().find(enough).unwrap_or(8) }
-}
-
-/// The part of the scaled picture that is decoded.
-#[derive(Debug, PartialEq)]
-struct Part {
-    eighths: u32,
-    /// Left and top in scaled pixels.
-    at: (u32, u32),
-    size: Size,
-    /// Whether it is all of the scaled picture.
-    whole: bool,
-}
-
-impl Part {
-    const fn all(size: Size) -> Self {
-        Self { eighths: 8, at: (0, 0), size, whole: true }
-    }
-
-    /// The wanted region with one MCU around it, so that chroma at its edges is interpolated from the right neighbours; the
-    /// whole picture where that is not much more.
-    fn of(full: Size, want: &Want, eighths: u32, sampling: (u32, u32)) -> Self {
-        let scaled = |side: u32| (u64::from(side) * u64::from(eighths)).div_ceil(8) as u32;
-        let all = Size::new(scaled(full.width), scaled(full.height));
-        let span = |start: u32, length: u32, factor: u32, side: u32| {
-            let mcu = factor * eighths;
-            let first = (u64::from(start) * u64::from(eighths) / 8) as u32 / mcu;
-            let end = scaled(start.saturating_add(length)).div_ceil(mcu).saturating_add(1).saturating_mul(mcu);
-            let begin = (first.saturating_sub(1) * mcu).min((side - 1) / mcu * mcu);
-            (begin, end.min(side) - begin)
-        };
-        let (left, width) = span(want.region.x, want.region.width, sampling.0, all.width);
-        let (top, height) = span(want.region.y, want.region.height, sampling.1, all.height);
-        let size = Size::new(width, height);
-        if size.pixels() * 4 > all.pixels() * 3 {
-            Self { eighths, at: (0, 0), size: all, whole: true }
-        } else {
-            Self { eighths, at: (left, top), size, whole: false }
-        }
-    }
-
-    /// A scaled pixel is `8 / eighths` full-scale ones wide, so the last may overhang the picture.
-    fn covers(&self) -> [f64; 4] {
-        [self.at.0, self.at.1, self.size.width, self.size.height]
-            .map(|side| f64::from(side) * 8.0 / f64::from(self.eighths))
-    }
-}
-
-/// By [`baseline`], where it is ahead of libjpeg-turbo: plain pictures, reduced. None where another has to have a look.
-fn reduced(bytes: &[u8], size: Size, part: &Part, work: &Work) -> Result<Option<Vec<u8>>, Stopped> {
-    if !matches!(part.eighths, 1 | 2 | 4) {
+/// By [`baseline`], where it is ahead of libjpeg-turbo: plain pictures. None where another has to have a look.
+fn plain(bytes: &[u8], size: Size, part: &Part, work: &Work) -> Result<Option<Vec<u8>>, Stopped> {
+    if !matches!(part.eighths, 1 | 2 | 4 | 8) {
         return Ok(None);
     }
     let Ok(frame) = baseline::open(bytes) else { return Ok(None) };
     if frame.size() != size {
         return Ok(None);
     }
-    match baseline::decode(bytes, &frame, part, work) {
-        Ok(samples) => Ok(Some(samples)),
+    let mut gathered = Gathered(Vec::with_capacity(part.size.pixels() as usize * frame.channels()));
+    match baseline::stream(bytes, &frame, part, baseline::Form::Samples, false, work, &mut gathered) {
+        Ok(_) => Ok(Some(gathered.0)),
         Err(baseline::Failure::Irregular) => Ok(None),
         Err(baseline::Failure::Stopped(stopped)) => Err(stopped),
+    }
+}
+
+/// Rows of samples, one after another.
+struct Gathered(Vec<u8>);
+
+impl Sink for Gathered {
+    fn begin(&mut self, _: &Head) -> Result<(), Stopped> {
+        Ok(())
+    }
+
+    fn row(&mut self, row: Row<'_>) -> Result<(), Stopped> {
+        if let Row::U8(values) = row {
+            self.0.extend_from_slice(values);
+        }
+        Ok(())
     }
 }
 

@@ -68,6 +68,7 @@ pub fn probe(bytes: &[u8], limits: &Limits) -> Result<Header, Error> {
         bits: 8,
         model: Model::Vector,
         progressive: false,
+        streams: false,
         icc: None,
         exif: None,
     })

@@ -59,6 +59,7 @@ pub fn probe(bytes: &[u8], limits: &Limits) -> Result<Header, Error> {
         bits,
         model,
         progressive: false,
+        streams: false,
         icc,
         exif: None,
     })

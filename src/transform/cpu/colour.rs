@@ -13,8 +13,9 @@ use moxcms::{
 };
 use parking_lot::Mutex;
 
+use super::light::encoded;
 use crate::base::Digest;
-use crate::pixels::{ColourSpace, Layout, Picture, Samples};
+use crate::pixels::{ColourSpace, Depth, Layout, Picture, Row, Samples};
 
 /// How a picture's rows are converted.
 #[derive(Clone)]
@@ -29,46 +30,45 @@ enum Convert {
     Profile16(Arc<Transform16BitExecutor>),
 }
 
-/// A row's samples.
-pub(super) enum Row<'a> {
-    /// 8 bits each.
-    U8(&'a [u8]),
-    /// 16 bits each.
-    U16(&'a [u16]),
-}
-
-/// Reads a picture's rows, converted.
-pub(super) struct Rows<'a> {
-    picture: &'a Picture,
+/// Converts rows.
+pub struct Colours {
     convert: Convert,
+    /// The channels of a row as it comes.
+    from: Layout,
     /// The channels of a converted row.
     pub layout: Layout,
     /// What the converted values mean.
     pub colour: ColourSpace,
     scratch8: Vec<u8>,
     scratch16: Vec<u16>,
+    encoded: Vec<u16>,
 }
 
-impl<'a> Rows<'a> {
+impl Colours {
     /// Decides the conversion. With `keep_profile` an RGB or gray picture stays as its profile means it.
-    pub fn new(picture: &'a Picture, keep_profile: bool) -> Self {
-        let cmyk = picture.layout == Layout::Cmyk;
+    pub fn new(layout: Layout, colour: &ColourSpace, depth: Depth, keep_profile: bool) -> Self {
+        let cmyk = layout == Layout::Cmyk;
         let keeps = keep_profile && !cmyk;
-        let convert = match &picture.colour {
-            ColourSpace::Icc(icc) if !keeps => {
-                conversion(icc, picture.layout, matches!(picture.samples, Samples::U16(_)))
-            }
+        let convert = match colour {
+            ColourSpace::Icc(icc) if !keeps => conversion(icc, layout, depth != Depth::Eight),
             _ => Convert::Nothing,
         };
         let convert = if cmyk && matches!(convert, Convert::Nothing) { Convert::Inks } else { convert };
         Self {
-            picture,
             convert,
-            layout: if cmyk { Layout::Rgb } else { picture.layout },
-            colour: if keeps { picture.colour.clone() } else { ColourSpace::Srgb },
+            from: layout,
+            layout: if cmyk { Layout::Rgb } else { layout },
+            colour: if keeps { colour.clone() } else { ColourSpace::Srgb },
             scratch8: Vec::new(),
             scratch16: Vec::new(),
+            encoded: Vec::new(),
         }
+    }
+
+    /// Of a picture.
+    pub fn of(picture: &Picture, keep_profile: bool) -> Self {
+        let depth = if matches!(picture.samples, Samples::U16(_)) { Depth::Sixteen } else { Depth::Eight };
+        Self::new(picture.layout, &picture.colour, depth, keep_profile)
     }
 
     /// Whether rows come out as they went in.
@@ -76,30 +76,32 @@ impl<'a> Rows<'a> {
         matches!(self.convert, Convert::Nothing)
     }
 
-    /// The pixels from column `from` up to `to` of row `y`.
-    pub fn row(&mut self, y: usize, from: usize, to: usize) -> Row<'_> {
-        let channels = self.picture.layout.channels();
-        let width = self.picture.size.width as usize;
-        let range = (y * width + from) * channels..(y * width + to) * channels;
-        let length = (to - from) * self.layout.channels();
-        match (&self.picture.samples, &self.convert) {
-            (Samples::U8(values), Convert::Profile8(transform)) => {
-                self.scratch8.resize(length, 0);
-                if transform.transform(&values[range.clone()], &mut self.scratch8).is_err() {
-                    copy_channels(&values[range], channels, &mut self.scratch8, self.layout.channels());
+    /// A row, converted. Light that has to be converted comes out as samples, of the given columns.
+    pub fn row<'a>(&'a mut self, row: Row<'a>, columns: (usize, usize)) -> Row<'a> {
+        let channels = self.from.channels();
+        match (row, &self.convert) {
+            (row, Convert::Nothing) => row,
+            (Row::Light(planes), Convert::Profile16(_)) => {
+                interleaved(planes, columns, &mut self.encoded);
+                let values = std::mem::take(&mut self.encoded);
+                self.wide(&values);
+                self.encoded = values;
+                Row::U16(&self.scratch16)
+            }
+            (Row::U8(values), Convert::Profile8(transform)) => {
+                self.scratch8.resize(values.len() / channels * self.layout.channels(), 0);
+                if transform.transform(values, &mut self.scratch8).is_err() {
+                    copy_channels(values, channels, &mut self.scratch8, self.layout.channels());
                 }
                 Row::U8(&self.scratch8)
             }
-            (Samples::U16(values), Convert::Profile16(transform)) => {
-                self.scratch16.resize(length, 0);
-                if transform.transform(&values[range.clone()], &mut self.scratch16).is_err() {
-                    copy_channels(&values[range], channels, &mut self.scratch16, self.layout.channels());
-                }
+            (Row::U16(values), Convert::Profile16(_)) => {
+                self.wide(values);
                 Row::U16(&self.scratch16)
             }
-            (Samples::U8(values), Convert::Inks) => {
-                self.scratch8.resize(length, 0);
-                for (inks, rgb) in values[range].chunks_exact(4).zip(self.scratch8.chunks_exact_mut(3)) {
+            (Row::U8(values), Convert::Inks) => {
+                self.scratch8.resize(values.len() / 4 * 3, 0);
+                for (inks, rgb) in values.chunks_exact(4).zip(self.scratch8.chunks_exact_mut(3)) {
                     let white = 255 - u32::from(inks[3]);
                     for (ink, value) in inks.iter().zip(rgb) {
                         *value = (((255 - u32::from(*ink)) * white + 127) / 255) as u8;
@@ -107,9 +109,9 @@ impl<'a> Rows<'a> {
                 }
                 Row::U8(&self.scratch8)
             }
-            (Samples::U16(values), Convert::Inks) => {
-                self.scratch16.resize(length, 0);
-                for (inks, rgb) in values[range].chunks_exact(4).zip(self.scratch16.chunks_exact_mut(3)) {
+            (Row::U16(values), Convert::Inks) => {
+                self.scratch16.resize(values.len() / 4 * 3, 0);
+                for (inks, rgb) in values.chunks_exact(4).zip(self.scratch16.chunks_exact_mut(3)) {
                     let white = 65_535 - u64::from(inks[3]);
                     for (ink, value) in inks.iter().zip(rgb) {
                         *value = (((65_535 - u64::from(*ink)) * white + 32_767) / 65_535) as u16;
@@ -117,8 +119,46 @@ impl<'a> Rows<'a> {
                 }
                 Row::U16(&self.scratch16)
             }
-            (Samples::U8(values), _) => Row::U8(&values[range]),
-            (Samples::U16(values), _) => Row::U16(&values[range]),
+            (row, _) => row,
+        }
+    }
+
+    /// 16-bit values through the profile, into `scratch16`.
+    fn wide(&mut self, values: &[u16]) {
+        let Convert::Profile16(transform) = &self.convert else { return };
+        let channels = self.from.channels();
+        self.scratch16.resize(values.len() / channels * self.layout.channels(), 0);
+        if transform.transform(values, &mut self.scratch16).is_err() {
+            copy_channels(values, channels, &mut self.scratch16, self.layout.channels());
+        }
+    }
+}
+
+/// The pixels from column `from` up to `to` of an interleaved row; light stays whole.
+pub fn columns(row: Row<'_>, channels: usize, (from, to): (usize, usize)) -> Row<'_> {
+    match row {
+        Row::U8(values) => Row::U8(&values[from * channels..to * channels]),
+        Row::U16(values) => Row::U16(&values[from * channels..to * channels]),
+        light => light,
+    }
+}
+
+/// A row of a picture.
+pub(super) fn row_of(picture: &Picture, y: usize) -> Row<'_> {
+    let length = picture.size.width as usize * picture.layout.channels();
+    match &picture.samples {
+        Samples::U8(values) => Row::U8(&values[y * length..][..length]),
+        Samples::U16(values) => Row::U16(&values[y * length..][..length]),
+    }
+}
+
+/// Planes of light to 16-bit samples with sRGB's curve, which is near enough to any profile's for what was averaged in it.
+fn interleaved(planes: &[&[f32]], (from, to): (usize, usize), samples: &mut Vec<u16>) {
+    let (table, channels) = (encoded(), planes.len());
+    samples.resize((to - from) * channels, 0);
+    for (channel, plane) in planes.iter().enumerate() {
+        for (light, pixel) in plane[from..to].iter().zip(samples.chunks_exact_mut(channels)) {
+            pixel[channel] = table.of(*light);
         }
     }
 }

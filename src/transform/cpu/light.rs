@@ -46,6 +46,36 @@ impl ToSrgb {
     }
 }
 
+/// The way to 16-bit values with sRGB's curve.
+#[derive(Clone, Copy)]
+pub(super) struct Encoded(&'static [u16]);
+
+/// Steps of the table behind [`Encoded`], by the square root of light, which spreads them as the curve does.
+const ENCODED_STEPS: usize = 4096;
+
+/// The way to 16-bit values.
+pub(super) fn encoded() -> Encoded {
+    static TABLE: OnceLock<Vec<u16>> = OnceLock::new();
+    Encoded(TABLE.get_or_init(|| {
+        let curve = |at: usize| (to_srgb((at as f64 / ENCODED_STEPS as f64).powi(2)) * 65_535.0).round() as u16;
+        (0..=ENCODED_STEPS + 1).map(curve).collect()
+    }))
+}
+
+impl Encoded {
+    /// The 16-bit value of linear light.
+    pub fn of(self, light: f32) -> u16 {
+        let place = light.clamp(0.0, 1.0).sqrt() * ENCODED_STEPS as f32;
+        let (at, part) = (place as usize, place.fract());
+        let (low, high) = (f32::from(self.0[at]), f32::from(self.0[at + 1]));
+        (low + (high - low) * part + 0.5) as u16
+    }
+}
+
+fn to_srgb(light: f64) -> f64 {
+    if light <= 0.003_130_8 { light * 12.92 } else { 1.055 * light.powf(1.0 / 2.4) - 0.055 }
+}
+
 fn to_linear(value: f64) -> f64 {
     if value <= 0.040_45 { value / 12.92 } else { ((value + 0.055) / 1.055).powf(2.4) }
 }
@@ -62,6 +92,14 @@ mod tests {
             assert_eq!(back.of(linear16()[usize::from(value) * 257]), value);
         }
         assert_eq!((back.of(-0.2), back.of(1.3), back.of(f32::NAN)), (0, 255, 0));
+    }
+
+    #[test]
+    fn sixteen_bits_survive_there_and_back() {
+        for value in (0..=65_535u16).step_by(7) {
+            let found = encoded().of(linear16()[usize::from(value)]);
+            assert!(found.abs_diff(value) <= 4, "{value}: {found}");
+        }
     }
 
     #[test]

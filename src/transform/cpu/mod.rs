@@ -8,10 +8,13 @@ mod gray;
 mod lanes;
 mod light;
 mod resize;
+mod scale;
 mod turn;
 
 pub(super) use blur::{blur, sharpen};
 pub(super) use canvas::{Backdrop, canvas};
+pub(super) use colour::{Colours, columns};
 pub(super) use gray::gray;
-pub(super) use resize::{bytes_of_resize, resize};
+pub(super) use resize::{exact, resize};
+pub(super) use scale::{Scale, bytes_of_scale};
 pub(super) use turn::turn;

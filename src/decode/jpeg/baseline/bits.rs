@@ -123,7 +123,7 @@ impl<'a> Bits<'a> {
 
     /// Fails where more bits were read than there are.
     pub fn check(&self) -> Result<(), Irregular> {
-        let overrun = self.ended && self.cursor.next * 8 - self.cursor.count as usize > self.filled * 8;
+        let overrun = self.ended && self.cursor.next * 8 > self.filled * 8 + self.cursor.count as usize;
         if overrun { Err(Irregular) } else { Ok(()) }
     }
 

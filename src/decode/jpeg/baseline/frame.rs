@@ -107,6 +107,11 @@ impl Frame {
         Size::new(self.width, self.height)
     }
 
+    /// Values a pixel: 1 or 3.
+    pub fn channels(&self) -> usize {
+        self.components.len()
+    }
+
     /// MCUs across and down.
     pub(super) fn mcus(&self) -> (usize, usize) {
         let (across, down) = self.sampling();

@@ -15,18 +15,26 @@
 #![allow(unsafe_code)]
 
 mod bits;
+mod chroma;
+mod colour;
 mod frame;
 mod huffman;
 mod idct;
+mod light;
+mod rows;
 #[cfg(test)]
 mod tests;
 
 use self::bits::{Bits, Cursor, Window};
+use self::frame::Component;
 pub use self::frame::{Frame, open};
 use self::huffman::{Ac, Dc};
 use self::idct::{Batch, LANES, Points, Transform};
+pub use self::rows::Form;
+use self::rows::{Rows, Strip};
 use super::Part;
 use crate::base::{Stopped, Work};
+use crate::pixels::Sink;
 
 /// Not the kind of picture, or not the kind of data, that this decoder is for.
 #[derive(Debug, PartialEq, Eq)]
@@ -67,6 +75,8 @@ struct Channel<'a> {
     transform: Transform,
     /// Points of a block, across and down.
     points: (Points, Points),
+    /// How much coarser than the result its plane is, across and down.
+    upsampling: (usize, usize),
     /// Blocks of an MCU, across and down.
     blocks: (usize, usize),
     /// The last coefficient, in coding order, that the points need.
@@ -78,30 +88,55 @@ struct Channel<'a> {
     filled: usize,
     /// The column of the next batch, in samples.
     column: usize,
-    /// A row of MCUs, in samples, with room for a whole batch at its end.
+    /// The last row of the strip above, then a row of MCUs, in samples, with room for a whole batch at its end.
     samples: Vec<u8>,
     stride: usize,
 }
 
-/// A part of the picture, as it stands after reduction to `part.eighths` (1, 2, 4 or 8): gray or RGB by the frame's
-/// components.
-pub fn decode(bytes: &[u8], frame: &Frame, part: &Part, work: &Work) -> Result<Vec<u8>, Failure> {
+/// A part of the picture, as it stands after reduction to `part.eighths` (1, 2, 4 or 8), row by row: gray or RGB by the frame's
+/// components, in `form`. With `repairs` what is missing or broken becomes gray, unless that is the first row of MCUs; the
+/// answer says whether anything was.
+pub fn stream(
+    bytes: &[u8],
+    frame: &Frame,
+    part: &Part,
+    form: Form,
+    repairs: bool,
+    work: &Work,
+    sink: &mut dyn Sink,
+) -> Result<bool, Failure> {
     #[cfg(target_arch = "x86_64")]
     if std::arch::is_x86_feature_detected!("avx2") && std::arch::is_x86_feature_detected!("bmi2") {
         // SAFETY: the one requirement, that the machine has AVX2 and BMI2, was just asked.
-        return unsafe { decode_avx2(bytes, frame, part, work) };
+        return unsafe { stream_avx2(bytes, frame, part, form, repairs, work, sink) };
     }
-    decode_body(bytes, frame, part, work)
+    stream_body(bytes, frame, part, form, repairs, work, sink)
 }
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,bmi2")]
-fn decode_avx2(bytes: &[u8], frame: &Frame, part: &Part, work: &Work) -> Result<Vec<u8>, Failure> {
-    decode_body(bytes, frame, part, work)
+fn stream_avx2(
+    bytes: &[u8],
+    frame: &Frame,
+    part: &Part,
+    form: Form,
+    repairs: bool,
+    work: &Work,
+    sink: &mut dyn Sink,
+) -> Result<bool, Failure> {
+    stream_body(bytes, frame, part, form, repairs, work, sink)
 }
 
 #[inline(always)]
-fn decode_body(bytes: &[u8], frame: &Frame, part: &Part, work: &Work) -> Result<Vec<u8>, Failure> {
+fn stream_body(
+    bytes: &[u8],
+    frame: &Frame,
+    part: &Part,
+    form: Form,
+    repairs: bool,
+    work: &Work,
+    sink: &mut dyn Sink,
+) -> Result<bool, Failure> {
     let (across, down) = frame.sampling();
     let (mcu_width, mcu_height) = ((across * part.eighths) as usize, (down * part.eighths) as usize);
     let mcus = frame.mcus();
@@ -112,63 +147,135 @@ fn decode_body(bytes: &[u8], frame: &Frame, part: &Part, work: &Work) -> Result<
     if !aligned || right > mcus.0 || bottom > mcus.1 {
         return Err(Failure::Irregular);
     }
-    let dcs = frame.dcs();
-    let acs = frame.acs();
+    let (dcs, acs) = (frame.dcs(), frame.acs());
     let mut channels = Vec::with_capacity(frame.components.len());
     for component in &frame.components {
-        let points = |most: u32, factor: u32| Points::of(part.eighths * most / factor).ok_or(Irregular);
-        let points = (points(across, component.sampling.0)?, points(down, component.sampling.1)?);
+        let tables = (dcs[component.dc].as_ref().ok_or(Irregular)?, acs[component.ac].as_ref().ok_or(Irregular)?);
+        channels.push(Channel::new(frame, component, tables, part.eighths, form, right - left)?);
+    }
+    let mut scan =
+        Scan { bits: Bits::new(bytes, frame.data_at), restart: frame.restart, until: frame.restart, restarts: 0 };
+    let mut rows = Rows::new(sink, form, width);
+    let mut damaged = false;
+    for row in 0..bottom {
+        work.check()?;
+        let wanted = if row >= top { left..right } else { 0..0 };
+        let begun = row * mcus.0;
+        for column in 0..mcus.0 {
+            let wanted = wanted.contains(&column);
+            if damaged || scan.mcu(&mut channels, wanted).is_err() {
+                if !repairs || begun == 0 {
+                    return Err(Failure::Irregular);
+                }
+                damaged = true;
+                if wanted {
+                    channels.iter_mut().for_each(blank);
+                }
+            }
+        }
+        if row >= top {
+            let done = (row - top) * mcu_height;
+            let strip = Strip { rows: mcu_height.min(height - done), first: row == top, last: row + 1 == bottom };
+            for channel in &mut channels {
+                flush(channel);
+                channel.column = 0;
+            }
+            rows.strip(&channels, strip)?;
+            channels.iter_mut().for_each(Channel::carry);
+        }
+    }
+    Ok(damaged)
+}
+
+impl<'a> Channel<'a> {
+    fn new(
+        frame: &Frame,
+        component: &Component,
+        (dc, ac): (&'a Dc, &'a Ac),
+        eighths: u32,
+        form: Form,
+        mcus: usize,
+    ) -> Result<Self, Irregular> {
+        let (across, down) = frame.sampling();
+        let factors = (across / component.sampling.0, down / component.sampling.1);
+        let finest = factors == (1, 1);
+        // Reduced, a coarser block comes out at the size of the luma that it belongs to; whole, it is interpolated.
+        let (points, upsampling) = match (eighths, form) {
+            (8, _) => ((Points::Eight, Points::Eight), (factors.0 as usize, factors.1 as usize)),
+            (_, Form::Halves) if finest && eighths == 4 => ((Points::Eight, Points::Eight), (1, 1)),
+            _ => {
+                let points = |factor: u32| Points::of(eighths * factor).ok_or(Irregular);
+                ((points(factors.0)?, points(factors.1)?), (1, 1))
+            }
+        };
         let blocks = (component.sampling.0 as usize, component.sampling.1 as usize);
-        let stride = ((right - left) * blocks.0).next_multiple_of(LANES) * points.0 as usize;
-        channels.push(Channel {
-            dc: dcs[component.dc].as_ref().ok_or(Irregular)?,
-            ac: acs[component.ac].as_ref().ok_or(Irregular)?,
+        let stride = (mcus * blocks.0).next_multiple_of(LANES) * points.0 as usize;
+        Ok(Channel {
+            dc,
+            ac,
             transform: Transform::new(frame.quanta[component.quanta].as_ref().ok_or(Irregular)?, points),
             points,
+            upsampling,
             blocks,
             last: last(points),
             previous: 0,
             batches: [const { Batch::new() }; 4],
             filled: 0,
             column: 0,
-            samples: vec![0; stride * blocks.1 * points.1 as usize],
+            samples: vec![0; stride * (blocks.1 * points.1 as usize + 1)],
             stride,
-        });
+        })
     }
-    let mut bits = Bits::new(bytes, frame.data_at);
-    let mut out = vec![0; width * height * channels.len()];
-    let mut strips = out.chunks_mut(width * channels.len() * mcu_height);
-    let (mut until_restart, mut restarts) = (frame.restart, 0);
-    for row in 0..bottom {
-        work.check()?;
-        for column in 0..mcus.0 {
-            if frame.restart > 0 {
-                if until_restart == 0 {
-                    bits.restart(restarts)?;
-                    (restarts, until_restart) = ((restarts + 1) & 7, frame.restart);
-                    channels.iter_mut().for_each(|channel| channel.previous = 0);
-                }
-                until_restart -= 1;
+
+    /// Keeps the strip's last row for the rows of the next strip.
+    fn carry(&mut self) {
+        let last = self.samples.len() - self.stride;
+        self.samples.copy_within(last.., 0);
+    }
+}
+
+/// The scan's data, an MCU at a time.
+struct Scan<'a> {
+    bits: Bits<'a>,
+    /// MCUs between two restart markers, how many are left until the next, and how many markers there were.
+    restart: u32,
+    until: u32,
+    restarts: u8,
+}
+
+impl Scan<'_> {
+    /// The next MCU, into its channels if it is wanted.
+    #[inline(always)]
+    fn mcu(&mut self, channels: &mut [Channel], wanted: bool) -> Result<(), Irregular> {
+        if self.restart > 0 {
+            if self.until == 0 {
+                self.bits.restart(self.restarts)?;
+                (self.restarts, self.until) = ((self.restarts + 1) & 7, self.restart);
+                channels.iter_mut().for_each(|channel| channel.previous = 0);
             }
-            let wanted = row >= top && (left..right).contains(&column);
-            let (mut cursor, window) = bits.open();
-            for channel in &mut channels {
-                cursor = if wanted { take(cursor, window, channel)? } else { pass(cursor, window, channel)? };
-            }
-            bits.close(cursor);
+            self.until -= 1;
         }
-        bits.check()?;
-        if row >= top
-            && let Some(strip) = strips.next()
-        {
-            for channel in &mut channels {
-                flush(channel);
-                channel.column = 0;
-            }
-            colours(&channels, width, strip);
+        let (mut cursor, window) = self.bits.open();
+        for channel in channels {
+            cursor = if wanted { take(cursor, window, channel)? } else { pass(cursor, window, channel)? };
+        }
+        self.bits.close(cursor);
+        self.bits.check()
+    }
+}
+
+/// Gray in the place of an MCU that is missing.
+fn blank(channel: &mut Channel) {
+    for y in 0..channel.blocks.1 {
+        for x in 0..channel.blocks.0 {
+            let lane = (channel.filled + x) & (LANES - 1);
+            channel.batches[y & 3].coefficients.iter_mut().for_each(|lanes| lanes[lane] = 0);
         }
     }
-    Ok(out)
+    channel.filled += channel.blocks.0;
+    if channel.filled == LANES {
+        flush(channel);
+    }
 }
 
 /// The last coefficient in coding order that so many points need.
@@ -219,67 +326,9 @@ fn flush(channel: &mut Channel) {
     }
     let down = channel.points.1 as usize;
     for y in 0..channel.blocks.1 {
-        let samples = &mut channel.samples[y * down * channel.stride + channel.column..];
+        let samples = &mut channel.samples[(y * down + 1) * channel.stride + channel.column..];
         channel.transform.inverse(&mut channel.batches[y & 3], samples, channel.stride);
     }
     channel.column += LANES * channel.points.0 as usize;
     channel.filled = 0;
-}
-
-/// A strip's planes to gray or RGB.
-#[inline(always)]
-fn colours(channels: &[Channel], width: usize, strip: &mut [u8]) {
-    match channels {
-        [luma, blue, red] => {
-            for (row, out) in strip.chunks_exact_mut(width * 3).enumerate() {
-                rgb_row(luma.row(row, width), blue.row(row, width), red.row(row, width), out);
-            }
-        }
-        [gray, ..] => {
-            for (row, out) in strip.chunks_exact_mut(width).enumerate() {
-                out.copy_from_slice(gray.row(row, width));
-            }
-        }
-        [] => {}
-    }
-}
-
-impl Channel<'_> {
-    #[inline(always)]
-    fn row(&self, row: usize, width: usize) -> &[u8] {
-        &self.samples[row * self.stride..][..width]
-    }
-}
-
-/// Pixels that are converted together.
-const PIXELS: usize = 32;
-
-#[inline(always)]
-fn rgb_row(luma: &[u8], blue: &[u8], red: &[u8], out: &mut [u8]) {
-    let (luma, luma_rest) = luma.as_chunks::<PIXELS>();
-    let (blue, blue_rest) = blue.as_chunks::<PIXELS>();
-    let (red, red_rest) = red.as_chunks::<PIXELS>();
-    let (out, out_rest) = out.as_chunks_mut::<{ 3 * PIXELS }>();
-    for at in 0..out.len() {
-        rgb(&luma[at], &blue[at], &red[at], &mut out[at]);
-    }
-    let (mut y, mut b, mut r) = ([0; PIXELS], [0; PIXELS], [0; PIXELS]);
-    y[..luma_rest.len()].copy_from_slice(luma_rest);
-    b[..blue_rest.len()].copy_from_slice(blue_rest);
-    r[..red_rest.len()].copy_from_slice(red_rest);
-    let mut pixels = [0; 3 * PIXELS];
-    rgb(&y, &b, &r, &mut pixels);
-    out_rest.copy_from_slice(&pixels[..out_rest.len()]);
-}
-
-/// YCbCr of JFIF (ITU-R BT.601, full range) to RGB, in 16 bits of fraction.
-#[inline(always)]
-fn rgb(luma: &[u8; PIXELS], blue: &[u8; PIXELS], red: &[u8; PIXELS], pixels: &mut [u8; 3 * PIXELS]) {
-    for lane in 0..PIXELS {
-        let luma = (i32::from(luma[lane]) << 16) + (1 << 15);
-        let (blue, red) = (i32::from(blue[lane]) - 128, i32::from(red[lane]) - 128);
-        pixels[3 * lane] = ((luma + 91_881 * red) >> 16).clamp(0, 255) as u8;
-        pixels[3 * lane + 1] = ((luma - 22_554 * blue - 46_802 * red) >> 16).clamp(0, 255) as u8;
-        pixels[3 * lane + 2] = ((luma + 116_130 * blue) >> 16).clamp(0, 255) as u8;
-    }
 }

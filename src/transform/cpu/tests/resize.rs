@@ -230,7 +230,12 @@ fn stops_when_nobody_waits() {
 #[test]
 fn holds_no_more_than_it_says() {
     // A tall filter on a wide picture: the ring of rows is what counts.
-    let bytes = bytes_of_resize(Size::new(4000, 3000), 3, [0.0, 0.0, 4000.0, 3000.0], Size::new(400, 300));
+    let bytes = crate::transform::cpu::bytes_of_scale(
+        Size::new(4000, 3000),
+        3,
+        [0.0, 0.0, 4000.0, 3000.0],
+        Size::new(400, 300),
+    );
     let ring = 62 * 4000 * 3 * 4;
     assert!((ring..4 * ring).contains(&bytes), "{bytes}");
 }

@@ -1,0 +1,227 @@
+//! A resize in linear light that is given its source row by row and leaves the result's rows as soon as they are complete: beside
+//! the result only a filter's height of rows is held. Vertically first, since whole rows are added with every lane of the machine.
+
+use super::filter::{REACH, Taps};
+use super::lanes::{BLOCK, weigh_pixels, weigh_rows};
+use super::light::{ToSrgb, linear8, linear16};
+use crate::base::Size;
+use crate::pixels::{Layout, Row};
+
+/// One resize under way.
+pub struct Scale {
+    layout: Layout,
+    across: Taps,
+    down: Taps,
+    source_height: usize,
+    /// The columns that are looked at.
+    pub columns: (usize, usize),
+    /// Rows of linear light, a plane a channel, premultiplied.
+    ring: Vec<Vec<[f32; BLOCK]>>,
+    /// Values from one plane of a row to the next.
+    stride: usize,
+    /// The next row of the source and of the result.
+    next: usize,
+    made: usize,
+    sum: Vec<[f32; BLOCK]>,
+    pixels: Vec<[f32; 4]>,
+    result: Vec<[f32; 4]>,
+    samples: Vec<u8>,
+    back: ToSrgb,
+}
+
+impl Scale {
+    /// From a source of `source` pixels, of which the window (x, y, width, height, with fractions) is shown, to a size.
+    pub fn new(source: Size, layout: Layout, window: [f64; 4], size: Size) -> Self {
+        let [x, y, width, height] = window;
+        let (source_width, source_height) = (source.width as usize, source.height as usize);
+        let (out_width, out_height) = (size.width as usize, size.height as usize);
+        let mut across = Taps::new(source_width, x, width, out_width, 4);
+        let down = Taps::new(source_height, y, height, out_height, 1);
+        let columns = across.span(source_width);
+        across.starts.iter_mut().for_each(|start| *start -= columns.0);
+        let blocks = (columns.1 - columns.0).div_ceil(BLOCK);
+        let all = blocks * layout.channels();
+        Self {
+            layout,
+            source_height,
+            columns,
+            ring: vec![vec![[0.0; BLOCK]; all]; down.len],
+            stride: blocks * BLOCK,
+            next: 0,
+            made: 0,
+            sum: vec![[0.0; BLOCK]; all],
+            pixels: vec![[0.0; 4]; (columns.1 - columns.0).max(across.len)],
+            result: vec![[0.0; 4]; out_width],
+            samples: vec![0; out_width * out_height * layout.channels()],
+            back: ToSrgb::new(),
+            across,
+            down,
+        }
+    }
+
+    /// Whether the result is complete.
+    pub fn done(&self) -> bool {
+        self.made * self.result.len() * self.layout.channels() >= self.samples.len()
+    }
+
+    /// Whether the next row is looked at. One that is not may be left out by [`Scale::pass`].
+    pub fn wants(&self) -> bool {
+        !self.done() && self.down.of(self.made).0 <= self.next
+    }
+
+    /// Passes a row.
+    pub const fn pass(&mut self) {
+        self.next += 1;
+    }
+
+    /// Takes the next row: of [`Scale::columns`] where its samples are interleaved, whole where it is light.
+    pub fn push(&mut self, row: Row<'_>) {
+        let (from, to) = self.columns;
+        let slot = &mut self.ring[self.next % self.down.len];
+        let light = slot.as_flattened_mut();
+        match row {
+            Row::Light(planes) => {
+                for (plane, light) in planes.iter().zip(light.chunks_exact_mut(self.stride)) {
+                    light[..to - from].copy_from_slice(&plane[from..to]);
+                }
+            }
+            samples => to_light(samples, self.layout, light, self.stride),
+        }
+        self.next += 1;
+        let row = self.result.len() * self.layout.channels();
+        while !self.done() {
+            let (start, weights) = self.down.of(self.made);
+            let end = (start + self.down.len).min(self.source_height);
+            if end > self.next {
+                break;
+            }
+            let window: Vec<&[[f32; BLOCK]]> =
+                (start..end).map(|row| self.ring[row % self.down.len].as_slice()).collect();
+            weigh_rows(&mut self.sum, &window, weights);
+            to_pixels(self.sum.as_flattened(), self.stride, self.layout.channels(), &mut self.pixels[..to - from]);
+            weigh_pixels(&mut self.result, &self.pixels, &self.across.starts, &self.across.weights, self.across.len);
+            let out = &mut self.samples[self.made * row..][..row];
+            to_samples(&self.result, self.layout, self.back, out);
+            self.made += 1;
+        }
+    }
+
+    /// The result's samples.
+    pub fn into_samples(self) -> Vec<u8> {
+        self.samples
+    }
+}
+
+/// An upper bound of the bytes that a [`Scale`] holds, its result included.
+pub fn bytes_of_scale(source: Size, channels: usize, window: [f64; 4], size: Size) -> u64 {
+    let rows = (window[3] / f64::from(size.height)).max(1.0) * REACH * 2.0 + 2.0;
+    let width = (u64::from(source.width) + 8).next_multiple_of(BLOCK as u64);
+    // The ring, the vertical result, its four-channel form, and a converted row of the source.
+    let ring = (rows as u64 + 1) * width * (channels * size_of::<f32>()) as u64 + width * 16 + width * 8;
+    let taps = u64::from(size.width) * ((window[2] / f64::from(size.width)).max(1.0) * 40.0 + 64.0) as u64
+        + u64::from(size.height) * ((window[3] / f64::from(size.height)).max(1.0) * 40.0 + 64.0) as u64;
+    ring + taps + u64::from(size.width) * 16 + size.pixels() * channels as u64
+}
+
+/// Samples to planes of linear light, colours premultiplied with alpha.
+fn to_light(row: Row<'_>, layout: Layout, light: &mut [f32], stride: usize) {
+    match row {
+        Row::U8(values) => match layout {
+            Layout::Gray => planes8::<1>(values, light, stride),
+            Layout::GrayAlpha => planes8_alpha::<2>(values, light, stride),
+            Layout::Rgb | Layout::Cmyk => planes8::<3>(values, light, stride),
+            Layout::Rgba => planes8_alpha::<4>(values, light, stride),
+        },
+        Row::U16(values) => {
+            let (table, channels) = (linear16(), layout.channels());
+            for (at, pixel) in values.chunks_exact(channels).enumerate() {
+                let alpha = if layout.has_alpha() { f32::from(pixel[channels - 1]) * (1.0 / 65_535.0) } else { 1.0 };
+                for (channel, value) in pixel.iter().enumerate() {
+                    light[channel * stride + at] = table[usize::from(*value)] * alpha;
+                }
+                if layout.has_alpha() {
+                    light[(channels - 1) * stride + at] = alpha;
+                }
+            }
+        }
+        Row::Light(_) => {}
+    }
+}
+
+fn planes8<const N: usize>(values: &[u8], light: &mut [f32], stride: usize) {
+    let table = linear8();
+    let pixels = values.as_chunks::<N>().0;
+    for (channel, plane) in light.chunks_exact_mut(stride).take(N).enumerate() {
+        for (pixel, light) in pixels.iter().zip(plane) {
+            *light = table[usize::from(pixel[channel])];
+        }
+    }
+}
+
+fn planes8_alpha<const N: usize>(values: &[u8], light: &mut [f32], stride: usize) {
+    let table = linear8();
+    for (at, pixel) in values.as_chunks::<N>().0.iter().enumerate() {
+        let alpha = f32::from(pixel[N - 1]) * (1.0 / 255.0);
+        for channel in 0..N - 1 {
+            light[channel * stride + at] = table[usize::from(pixel[channel])] * alpha;
+        }
+        light[(N - 1) * stride + at] = alpha;
+    }
+}
+
+/// Planes to pixels of four; what is missing is left as it is.
+fn to_pixels(planes: &[f32], stride: usize, channels: usize, pixels: &mut [[f32; 4]]) {
+    let plane = |channel: usize| &planes[channel * stride..][..pixels.len()];
+    match channels {
+        1 => {
+            let one = plane(0);
+            pixels.iter_mut().zip(one).for_each(|(pixel, one)| pixel[0] = *one);
+        }
+        2 => {
+            let (one, two) = (plane(0), plane(1));
+            for ((pixel, one), two) in pixels.iter_mut().zip(one).zip(two) {
+                (pixel[0], pixel[1]) = (*one, *two);
+            }
+        }
+        3 => {
+            let (one, two, three) = (plane(0), plane(1), plane(2));
+            for (((pixel, one), two), three) in pixels.iter_mut().zip(one).zip(two).zip(three) {
+                *pixel = [*one, *two, *three, 0.0];
+            }
+        }
+        _ => {
+            let (one, two, three, four) = (plane(0), plane(1), plane(2), plane(3));
+            for ((((pixel, one), two), three), four) in pixels.iter_mut().zip(one).zip(two).zip(three).zip(four) {
+                *pixel = [*one, *two, *three, *four];
+            }
+        }
+    }
+}
+
+/// Linear light to 8-bit samples, colours divided by alpha.
+fn to_samples(pixels: &[[f32; 4]], layout: Layout, back: ToSrgb, samples: &mut [u8]) {
+    match layout {
+        Layout::Gray => {
+            for (pixel, sample) in pixels.iter().zip(samples) {
+                *sample = back.of(pixel[0]);
+            }
+        }
+        Layout::Rgb | Layout::Cmyk => {
+            for (pixel, sample) in pixels.iter().zip(samples.as_chunks_mut::<3>().0) {
+                *sample = [back.of(pixel[0]), back.of(pixel[1]), back.of(pixel[2])];
+            }
+        }
+        Layout::GrayAlpha | Layout::Rgba => {
+            let colours = layout.channels() - 1;
+            for (pixel, sample) in pixels.iter().zip(samples.chunks_exact_mut(colours + 1)) {
+                let alpha = pixel[colours].clamp(0.0, 1.0);
+                let opacity = (alpha * 255.0 + 0.5) as u8;
+                let divide = if opacity == 0 { 0.0 } else { 1.0 / alpha };
+                for (value, sample) in pixel[..colours].iter().zip(sample.iter_mut()) {
+                    *sample = back.of(value * divide);
+                }
+                sample[colours] = opacity;
+            }
+        }
+    }
+}
