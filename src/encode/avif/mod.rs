@@ -1,7 +1,7 @@
 //! AVIF, on this thread: by libaom, made while somebody waits, and by ravif (rav1e) from quality [`TEN_BITS_FROM`] on.
 //!
 //! libaom codes 8 bits at its fastest intra speed, colour at half resolution where the picture's colour allows it (see
-//! [`planes`]), alpha as a second picture. ravif codes 10 bits and colour at full resolution, which only shows where little
+//! [`planes`]), alpha as a second picture without loss, as in WebP, so that what is transparent or opaque stays so. ravif codes 10 bits and colour at full resolution, which only shows where little
 //! else is lost. Both write sRGB as CICP 1/13/6, full range: into the bitstream, and libaom's also into the container (ravif
 //! leaves it to the container's default, which is the same).
 //!
@@ -21,8 +21,8 @@ use super::{Error, Settings};
 use crate::base::{Format, Work};
 use crate::pixels::{Layout, Picture};
 
-/// The quality from which ravif does it: eight bits of YCbCr are what limits libaom there.
-const TEN_BITS_FROM: u8 = 95;
+/// The quality from which ravif does it: there eight bits of YCbCr are what limits libaom.
+const TEN_BITS_FROM: u8 = 98;
 
 /// Encodes.
 pub fn encode(picture: &Picture, settings: &Settings, work: &Work) -> Result<Vec<u8>, Error> {
@@ -39,10 +39,8 @@ pub fn encode(picture: &Picture, settings: &Settings, work: &Work) -> Result<Vec
     let sampling = colour.sampling;
     drop(colour);
     work.check()?;
-    let alpha_obus = match has_alpha {
-        true => Some(aom::encode(&Planes::alpha(&samples, picture.layout, picture.size), quantizer / 2)?),
-        false => None,
-    };
+    let alpha_obus =
+        has_alpha.then(|| aom::encode(&Planes::alpha(&samples, picture.layout, picture.size), 0)).transpose()?;
     Ok(file(picture, settings, sampling, &colour_obus, alpha_obus.as_deref()))
 }
 
