@@ -20,8 +20,10 @@ use crate::serve::Entry;
 
 /// How long a slot serves.
 const LIFE: Duration = Duration::from_secs(1);
-/// Slots of a thread, a power of two. A URL has one place; another URL of the same place takes it over.
-const SLOTS: usize = 256;
+/// Slots of a thread, in pairs, a power of two. A URL has one pair; a third URL of a pair takes over the older one.
+const SLOTS: usize = 1024;
+/// How many questions a thread remembers, to know what is asked again.
+const QUESTIONS: usize = 4096;
 /// The largest body that a slot keeps alive, and how much a thread's slots keep alive together: the memory cache may have
 /// dropped those bodies already, and the kernel may hold a copy of each.
 const BODY_BYTES_MAX: usize = 1 << 20;
@@ -109,7 +111,7 @@ impl Slot {
 /// The slots of a thread.
 struct Front {
     slots: Vec<Option<Box<Slot>>>,
-    /// What each place was last asked for, so that only what is asked for again gets a slot.
+    /// What was asked for lately, so that only what is asked for again gets a slot.
     seen: Vec<u64>,
     bytes: usize,
 }
@@ -129,9 +131,9 @@ pub fn find<R>(
 ) -> Option<R> {
     let bucket = if varies(path) { bucket() } else { Bucket::Base };
     FRONT.with_borrow(|front| {
-        let slot = front.slots.get(place(hash(path, bucket)))?.as_ref()?;
+        let slot = front.pair(hash(path, bucket)).find(|slot| slot.bucket == bucket && *slot.path == *path)?;
         let good = slot.epoch == epoch && now.saturating_duration_since(slot.since) < LIFE;
-        (good && slot.bucket == bucket && *slot.path == *path).then(|| answer(slot))
+        good.then(|| answer(slot))
     })
 }
 
@@ -149,7 +151,7 @@ pub fn keep(found: Found<'_>, request: &Request, entry: &Arc<Entry>, headers: im
         let hash = hash(path, bucket);
         if !front.renew(hash, &Found { bucket, ..found }, entry)
             && front.asked_again(hash)
-            && front.has_room(hash, entry, now)
+            && front.has_room(entry, now)
         {
             let mut whole = headers();
             // Values come with each request; their names are there already, so that a copy need not grow.
@@ -158,7 +160,8 @@ pub fn keep(found: Found<'_>, request: &Request, entry: &Arc<Entry>, headers: im
             let (heads, answers, sealed) = Default::default();
             let entry = entry.clone();
             let slot = Slot { path: path.into(), bucket, epoch, since: now, entry, whole, heads, answers, sealed };
-            front.put(place(hash), Some(Box::new(slot)));
+            let at = front.older(hash);
+            front.put(at, Some(Box::new(slot)));
         }
     });
 }
@@ -166,26 +169,42 @@ pub fn keep(found: Found<'_>, request: &Request, entry: &Arc<Entry>, headers: im
 impl Front {
     /// Lets a slot that was made for the same answer serve on.
     fn renew(&mut self, hash: u64, found: &Found<'_>, entry: &Arc<Entry>) -> bool {
-        let Some(Some(slot)) = self.slots.get_mut(place(hash)) else { return false };
-        let same = *slot.path == *found.path && slot.bucket == found.bucket && slot.epoch == found.epoch;
-        if same && Arc::ptr_eq(&slot.entry, entry) {
-            slot.since = found.now;
-            return true;
+        for at in place(hash)..(place(hash) + 2).min(self.slots.len()) {
+            let Some(slot) = &mut self.slots[at] else { continue };
+            if *slot.path != *found.path || slot.bucket != found.bucket {
+                continue;
+            }
+            if slot.epoch == found.epoch && Arc::ptr_eq(&slot.entry, entry) {
+                slot.since = found.now;
+                return true;
+            }
+            self.put(at, None);
         }
         false
     }
 
-    /// Whether the last that this place was asked for is the same.
+    /// The slots of a pair.
+    fn pair(&self, hash: u64) -> impl Iterator<Item = &Slot> {
+        self.slots.iter().skip(place(hash)).take(2).flatten().map(|slot| &**slot)
+    }
+
+    /// Which of a pair a new slot takes over: a free one, else the older one.
+    fn older(&self, hash: u64) -> usize {
+        let since = |at: usize| self.slots[at].as_ref().map(|slot| slot.since);
+        let first = place(hash);
+        if since(first) <= since(first + 1) { first } else { first + 1 }
+    }
+
+    /// Whether this was asked for before, and nothing in its place since.
     fn asked_again(&mut self, hash: u64) -> bool {
         if self.slots.is_empty() {
             self.slots.resize_with(SLOTS, || None);
-            self.seen.resize(SLOTS, 0);
+            self.seen.resize(QUESTIONS, 0);
         }
-        std::mem::replace(&mut self.seen[place(hash)], hash) == hash
+        std::mem::replace(&mut self.seen[(hash >> 40) as usize % QUESTIONS], hash) == hash
     }
 
-    fn has_room(&mut self, hash: u64, entry: &Entry, now: Instant) -> bool {
-        self.put(place(hash), None);
+    fn has_room(&mut self, entry: &Entry, now: Instant) -> bool {
         if self.bytes + entry.bytes.len() > BYTES_MAX {
             for at in 0..SLOTS {
                 let old = self.slots[at].as_ref().is_some_and(|slot| now.saturating_duration_since(slot.since) >= LIFE);
@@ -209,8 +228,9 @@ fn varies(path: &str) -> bool {
     path.ends_with(".auto")
 }
 
+/// Where a pair begins.
 const fn place(hash: u64) -> usize {
-    (hash >> 48) as usize % SLOTS
+    (hash >> 48) as usize % (SLOTS / 2) * 2
 }
 
 /// Eight bytes at a time, as it is done for every request. Whoever makes paths meet in one place only makes them take turns.
@@ -292,9 +312,22 @@ mod tests {
     }
 
     #[test]
+    fn a_pair_holds_two_and_a_third_takes_over_the_older() {
+        let now = Instant::now();
+        let paths: Vec<String> = (0..100_000).map(|at| format!("/demo/pair/v1/w_{at}.jpg")).collect();
+        let pair = place(hash(&paths[0], Bucket::Base));
+        let same: Vec<&String> = paths.iter().filter(|path| place(hash(path, Bucket::Base)) == pair).take(3).collect();
+        for (at, path) in same.iter().enumerate() {
+            keep(&request(), path, Looked::default(), Bucket::Base, 1, now + Duration::from_millis(at as u64), 10);
+        }
+        let kept: Vec<bool> = same.iter().map(|path| seen(path, Bucket::Base, 1, now)).collect();
+        assert_eq!(kept, [false, true, true]);
+    }
+
+    #[test]
     fn slots_keep_a_bounded_number_of_bytes_alive() {
         let now = Instant::now();
-        for at in 0..40 {
+        for at in 0..60 {
             let path = format!("/demo/large-{at}/v1/w_1.jpg");
             keep(&request(), &path, Looked::default(), Bucket::Base, 1, now, BODY_BYTES_MAX);
         }
@@ -345,9 +378,10 @@ mod tests {
     #[test]
     fn places_are_spread() {
         let mut taken = [0_u32; SLOTS];
-        for width in 0..SLOTS * 16 {
+        for width in 0..SLOTS * 8 {
             taken[place(hash(&format!("/demo/shoes/red-42/v3/w_{width}.auto"), Bucket::Base))] += 1;
         }
-        assert!(taken.iter().all(|count| (2..60).contains(count)), "{taken:?}");
+        let mut pairs = taken.iter().step_by(2);
+        assert!(pairs.all(|count| (2..60).contains(count)), "{taken:?}");
     }
 }

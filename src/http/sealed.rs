@@ -9,15 +9,17 @@
 use std::fs::File;
 use std::io::{self, Write as _};
 use std::os::fd::OwnedFd;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, LazyLock};
 
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create, sendfile};
 use rustix::net::{SendFlags, send};
+use rustix::process::{Resource, getrlimit};
 use tokio::net::TcpStream;
 
-/// Most sealed answers at once: each holds a file descriptor.
-const SEALED_MAX: usize = 256;
+/// Most sealed answers at once, and the part of the descriptors that they may hold: each holds one.
+const SEALED_MAX: usize = 1024;
+const DESCRIPTORS_PART: u64 = 8;
 
 static SEALED: AtomicUsize = AtomicUsize::new(0);
 
@@ -35,9 +37,13 @@ struct Counted;
 
 impl Counted {
     fn one() -> Option<Self> {
+        static MOST: LazyLock<usize> = LazyLock::new(|| {
+            let descriptors = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+            SEALED_MAX.min(usize::try_from(descriptors / DESCRIPTORS_PART).unwrap_or(SEALED_MAX))
+        });
         let before = SEALED.fetch_add(1, Ordering::Relaxed);
         let counted = Self;
-        (before < SEALED_MAX).then_some(counted)
+        (before < *MOST).then_some(counted)
     }
 }
 
