@@ -21,8 +21,9 @@ const VALUE_OFF_MAX: u8 = 8;
 /// How far values may be from it on average.
 const MEAN_OFF_MAX: f64 = 0.6;
 
-/// For each lossy format, at quality 90 (GIF: 256 colours): the lowest score of a photo, and how far a graphic may be from what is
-/// kept on average. Scores say nothing of few pixels with hard edges in colours, which halved chroma and hard alpha move.
+/// For each lossy format, at quality 90 (GIF: 256 colours): the lowest score of a photo in the matrix of formats, and how far anything
+/// else may be from what is kept on average. Scores say nothing of pictures as small as the options', nor of hard edges in
+/// colours, which halved chroma and hard alpha move.
 const LOSSY: [(&str, f64, f64); 4] =
     [("jpg", 60.0, 8.0), ("webp", 55.0, 8.0), ("avif", 50.0, 12.0), ("gif", 40.0, 24.0)];
 
@@ -206,7 +207,7 @@ async fn case(server: &Fovea, name: &str, source: &str, options: &str, wrong: &m
         let (actual, media_type) = picture(server, &path).await;
         let expected_type = if format == "jpg" { "image/jpeg".to_owned() } else { format!("image/{format}") };
         assert_eq!(media_type, expected_type, "{path}");
-        let by = if source.starts_with("photo") { By::Score(score_min) } else { By::Mean(mean_max) };
+        let by = if name.starts_with("format_photo") { By::Score(score_min) } else { By::Mean(mean_max) };
         wrong.extend(compare(&format!("{name}.{format}"), &expected, &actual, &by).err());
     }
 }
