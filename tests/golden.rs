@@ -21,11 +21,11 @@ const VALUE_OFF_MAX: u8 = 8;
 /// How far values may be from it on average.
 const MEAN_OFF_MAX: f64 = 0.6;
 
-/// For each lossy format, at quality 90 (GIF: 256 colours): the lowest score of a photo in the matrix of formats, and how far anything
-/// else may be from what is kept on average. Scores say nothing of pictures as small as the options', nor of hard edges in
-/// colours, which halved chroma and hard alpha move.
+/// For each lossy format, at quality 90 (GIF: 256 colours): the lowest score of a photo in the matrix of formats, and how far
+/// anything else may be from what is kept on average. Scores say nothing of pictures as small as the options', nor of hard
+/// edges in colours, which halved chroma and hard alpha move.
 const LOSSY: [(&str, f64, f64); 4] =
-    [("jpg", 60.0, 8.0), ("webp", 55.0, 8.0), ("avif", 50.0, 12.0), ("gif", 40.0, 24.0)];
+    [("jpg", 60.0, 8.0), ("webp", 55.0, 8.0), ("avif", 45.0, 14.0), ("gif", 40.0, 24.0)];
 
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden")
