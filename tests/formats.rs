@@ -94,3 +94,18 @@ async fn an_answer_is_never_larger_than_the_original_at_its_size() {
         }
     }
 }
+
+#[tokio::test]
+async fn a_film_that_is_too_long_is_refused_and_not_cut() {
+    for limits in ["frames_max = 3", "animation_pixels_max = 500"] {
+        let server = Fovea::start(&format!("[limits]\n{limits}\n")).await;
+        for format in ["webp", "gif", "auto"] {
+            let film = server.get(&format!("/pics/disposal.gif/v1/w_10.{format}")).await;
+            assert_eq!(film.status, 413, "{limits} {format}");
+            assert!(film.json()["detail"].as_str().is_some_and(|detail| detail.contains("anim_0")), "{}", film.json());
+        }
+        for still in ["w_10,anim_0.webp", "w_10.jpg", "info.json"] {
+            assert_eq!(server.get(&format!("/pics/disposal.gif/v1/{still}")).await.status, 200, "{limits} {still}");
+        }
+    }
+}

@@ -3,6 +3,7 @@
 mod cli;
 mod facts;
 mod formats;
+mod golden;
 mod hostile;
 mod http;
 mod mezzanines;

@@ -158,7 +158,7 @@ fn exif_blocks() -> Vec<(&'static str, Vec<u8>)> {
 
 /// Profiles with a sound header and rubbish behind it.
 fn profiles() -> Vec<(&'static str, Vec<u8>)> {
-    let mut head = vec![0; 128];
+    let mut head = [0; 128];
     head[12..24].copy_from_slice(b"mntrRGB XYZ ");
     head[36..40].copy_from_slice(b"acsp");
     head[8] = 4;

@@ -119,7 +119,8 @@ impl Decoder {
         };
         // Two threads and a delay of two frames, although there is one frame and the pool above already uses every core:
         // with less, rav1d 1.1 ends the process on a frame that is broken (it looks for a header that its own clean-up has
-        // taken). Layers below the last are not given out.
+        // taken). `re_rav1d` 0.1 mends that line, but is a branch of 1.0 without what 1.1 mended since. Layers below the last are
+        // not given out.
         (settings.n_threads, settings.max_frame_delay, settings.all_layers) = (2, 2, 0);
         settings.frame_size_limit = u32::try_from(size.pixels()).unwrap_or(u32::MAX);
         // SAFETY: no callback, so nothing that would have to be safe to call.
