@@ -1,11 +1,14 @@
 //! The integration tests: one binary, a module a feature, against real servers that they start themselves on loopback.
 
 mod cli;
+mod facts;
 mod formats;
 mod hostile;
 mod http;
 mod mezzanines;
 mod origin;
+mod origins;
 mod sources;
 mod stores;
 mod support;
+mod trouble;

@@ -5,17 +5,22 @@
 //! Always true: only `problem.rs` maps an error to a status, and its match has no wildcard.
 
 pub mod api;
+mod block;
 mod client;
 mod conditional;
 mod front;
+mod head;
 mod headers;
+mod hit;
 mod image;
+mod lane;
 mod limit;
 pub mod log;
 mod meters;
 mod page;
 pub mod problem;
 mod respond;
+mod sealed;
 pub mod server;
 pub mod settings;
 pub mod tls;

@@ -11,8 +11,8 @@ use super::wanted::{Wanted, What};
 use super::{Client, Error, Origin, Phase};
 use crate::base::{ENGINE, Stage, Stages, VariantKey, Work};
 use crate::cache::Entry;
-use crate::cache::derivatives::Found;
-use crate::cache::entry::unix_ms;
+use crate::cache::derivatives::{Found, Verdict};
+use crate::cache::entry::{Tags, unix_ms};
 use crate::render::{Rendered, Target, Urgency};
 
 /// Revisions of the engine whose output must not be served any more: none so far.
@@ -64,8 +64,8 @@ impl Origin {
                 Some(key) => key,
                 None => match derivatives.find(&key, &wanted.tags, &self.purges).await? {
                     Found::Alias(chosen) => {
-                        self.memory.keep_alias(wanted.key, chosen);
-                        chosen
+                        self.memory.keep_alias(wanted.key, chosen.key);
+                        chosen.key
                     }
                     Found::Entry(_) => return None,
                 },
@@ -137,7 +137,7 @@ impl Origin {
             }
         };
         // As of before the original was read: a purge in between takes what was made from the old one.
-        entry.made_at_ms = made_at_ms;
+        entry.date(made_at_ms);
         let entry = Arc::new(entry);
         self.keep(wanted, key, &entry);
         Ok(Made { key, entry, phase: Phase::Miss, stages })
@@ -157,7 +157,7 @@ impl Origin {
         Ok(fetched)
     }
 
-    fn keep(&self, wanted: &Wanted, key: VariantKey, entry: &Arc<Entry>) {
+    fn keep(self: &Arc<Self>, wanted: &Wanted, key: VariantKey, entry: &Arc<Entry>) {
         if !self.purges.allow(&wanted.tags, &wanted.asset, entry.made_at_ms) {
             return;
         }
@@ -167,10 +167,41 @@ impl Origin {
         }
         // What could be saved of a broken original is not worth keeping for ever: the original may be mended.
         if let Some(derivatives) = self.derivatives.as_ref().filter(|_| !entry.damaged) {
-            derivatives.keep(&key, entry, &wanted.tags);
+            let adopt = move |origin: &Self, found| {
+                if let Found::Entry(entry) = found {
+                    origin.memory.keep(key, Arc::from(entry));
+                }
+            };
+            derivatives.keep(&key, entry, &wanted.tags, self.lost(key, &wanted.tags, adopt));
             if wanted.is_alias() {
-                derivatives.keep_alias(&wanted.key, &key, entry.made_at_ms);
+                let alias = wanted.key;
+                let adopt = move |origin: &Self, found| {
+                    if let Found::Alias(chosen) = found {
+                        origin.memory.keep_alias(alias, chosen.key);
+                    }
+                };
+                let lost = self.lost(alias, &wanted.tags, adopt);
+                derivatives.keep_alias(&alias, &key, entry.made_at_ms, lost);
             }
+        }
+    }
+
+    /// What is done about what another machine stored first: it is adopted, unless it has had its day.
+    pub(super) fn lost(
+        self: &Arc<Self>,
+        key: VariantKey,
+        tags: &Tags,
+        adopt: impl FnOnce(&Self, Found) + Send + 'static,
+    ) -> impl FnOnce(Found) -> Verdict + Send + 'static {
+        let (origin, tags) = (Arc::clone(self), tags.clone());
+        move |found| {
+            let (engine, made_at_ms) = found.made_by();
+            let current = engine >= ENGINE && !ENGINES_UNSAFE.contains(&engine);
+            if !current || !origin.purges.allow(&tags, &key.asset, made_at_ms) {
+                return Verdict::Replace;
+            }
+            adopt(&origin, found);
+            Verdict::Adopted
         }
     }
 }

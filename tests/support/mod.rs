@@ -2,5 +2,6 @@
 #![allow(dead_code)]
 
 pub mod fovea;
+pub mod hostile;
 pub mod origin;
 pub mod seaweedfs;
