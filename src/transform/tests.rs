@@ -248,7 +248,7 @@ fn feed(picture: &Picture, depth: crate::pixels::Depth, steps: &mut Steps) {
 #[test]
 fn rows_make_the_same_picture() {
     use crate::pixels::Depth;
-    let photo = photo();
+    let (photo, work) = (photo(), work());
     let whole = Plan { crop: Some(Crop::Fraction(0.2, 0.1, 0.5, 0.5)), ..Plan::DEFAULT };
     for plan in [
         Plan { width: Some(Width::Px(160)), ..Plan::DEFAULT },
@@ -258,12 +258,12 @@ fn rows_make_the_same_picture() {
         for light in [Light::Linear, Light::Gamma] {
             let geometry = geometry(photo.size, Orientation::Rotate90, false, &plan).unwrap();
             let covers = [0.0, 0.0, f64::from(photo.size.width), f64::from(photo.size.height)];
-            let right = apply(photo.clone(), covers, &geometry, &plan, light, None, &work()).unwrap();
-            let mut steps = Steps::new(&geometry, &plan, light, &work());
+            let right = apply(photo.clone(), covers, &geometry, &plan, light, None, &work).unwrap();
+            let mut steps = Steps::new(&geometry, &plan, light, &work);
             feed(&photo, Depth::Eight, &mut steps);
             assert!(steps.finish(None).unwrap() == right, "{plan:?} {light:?}");
             if Steps::take_light(&geometry, light) {
-                let mut steps = Steps::new(&geometry, &plan, light, &work());
+                let mut steps = Steps::new(&geometry, &plan, light, &work);
                 feed(&photo, Depth::Light, &mut steps);
                 let found = steps.finish(None).unwrap();
                 let pairs = found.as_u8().unwrap().iter().zip(right.as_u8().unwrap());
