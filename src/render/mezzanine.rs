@@ -18,7 +18,7 @@ use crate::transform::{self, Geometry, Light, Steps};
 
 /// Raised when mezzanines are made otherwise: it is part of their keys, since what is rendered from them must not depend on when
 /// they were made.
-pub const REVISION: u32 = 1;
+pub const REVISION: u32 = 2;
 
 /// JPEG's quality. At it 4:4:4 is smaller and better than quality 95 with halved chroma.
 const QUALITY: u8 = 90;
@@ -118,7 +118,8 @@ impl Job for Making {
         let decoding = if self.header.format == Format::Jpeg && self.look.light == Light::Linear {
             decode::bytes_of_stream(&self.header, &self.want())
         } else {
-            decode::bytes_of_work(&self.header, &self.want())
+            // In gamma light rows are gathered.
+            decode::bytes_of_work(&self.header, &self.want()) + self.header.size.pixels() * channels as u64
         };
         Ok(decoding
             + transforming

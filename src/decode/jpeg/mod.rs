@@ -1,4 +1,4 @@
-//! JPEG: markers by [`markers`]; pixels of a reduced plain picture by [`baseline`], of all others by [`turbo`] (libjpeg-turbo).
+//! JPEG: markers by [`markers`]; pixels of a plain picture by [`baseline`], row by row, of all others by [`turbo`] (libjpeg-turbo).
 //!
 //! A decode is reduced in the DCT (n/8 in each direction) as far as [`Want`] allows, and cut to the wanted region where
 //! that saves a quarter or more. What [`baseline`] finds irregular, libjpeg-turbo decodes; what that gives up on altogether
