@@ -1,9 +1,12 @@
 //! The integration tests: one binary, a module a feature, against real servers that they start themselves on loopback.
 
+mod api;
+mod buckets;
 mod cli;
 mod formats;
 mod hostile;
 mod http;
+mod ingest;
 mod origin;
 mod sources;
 mod stores;

@@ -2,8 +2,10 @@
 //!
 //! Always true: nothing else knows whether originals and derivatives lie in a folder, in a bucket or behind HTTP.
 
+mod ingest;
 mod origin;
 mod serve;
 
 pub use origin::{look, origin, urls};
+pub use ingest::catalog;
 pub use serve::serve;

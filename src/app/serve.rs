@@ -10,9 +10,13 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use tokio::signal::unix::{SignalKind, signal};
 
+use super::ingest::{self, originals};
 use super::origin::{origin, urls};
+use crate::auth::Keys;
+use crate::catalog::{self, Catalog};
 use crate::config::{self, Config, samples};
 use crate::http::{self, AccessTarget, Api, Certificates, Images, Listener, Log, Routes, Running, Server};
+use crate::queue;
 use crate::serve::Origin;
 use crate::telemetry;
 
@@ -33,12 +37,31 @@ pub async fn serve(config: Config) -> Result<()> {
     samples::unpack(&config).context("writing the sample pictures")?;
     let certificates = certificates(&config)?;
     let images = Server::bind(image_listener(&config, certificates.clone()))?;
-    let control = Server::bind(Listener::new("api", vec![config.api.listen]))?;
-    let origin = origin(&config).await?;
+    let control = Server::bind(api_listener(&config))?;
+    let catalog = Catalog::new(catalog::Settings::new("sqlite:.fovea/catalog.sqlite"));
+    let originals = originals(&config).await.context("ingest.store")?;
+    let origin = origin(&config, originals.clone(), Some(catalog.clone())).await?;
+    let queue = queue::embedded(catalog.clone(), queue::Settings);
+    let board = Arc::new(queue::Board);
     let draining = Arc::new(AtomicBool::new(false));
+    let queue_max = 10_000;
+    let taking = ingest::ingest(&config, originals, catalog.clone(), queue::Priorities, queue_max)?;
+    let keys = Keys::new(catalog.clone(), Some(config.api.token.expose().to_owned()));
+    let recent = Arc::new(http::Recent::default());
     let routes = Routes::new(Api {
         origin: origin.clone(),
-        token: (!config.api.token.is_empty()).then(|| config.api.token.expose().to_owned()),
+        keys: keys.clone(),
+        catalog: catalog.clone(),
+        queue,
+        board,
+        ingest: taking,
+        recent: recent.clone(),
+        faces: ingest::faces(&config),
+        bucket: ingest::bucket(&config),
+        queue_max,
+        half_life: Duration::from_secs(7 * 86_400),
+        rates: rates(&config),
+        trusted_proxies: config.http.trusted_proxies.clone(),
         metrics: {
             let (origin, metrics) = (origin.clone(), metrics.clone());
             Arc::new(move || {
@@ -50,6 +73,9 @@ pub async fn serve(config: Config) -> Result<()> {
         body_bytes_max: 64 << 10,
     });
     let control = control.start(Arc::new(routes))?;
+    let first = first_key(&keys).await;
+    tokio::spawn(keys.keep_up());
+    tokio::spawn(recent.follow(catalog));
     let (log, writer) = Log::open(&access_log(&config)).context("http.access_log")?;
     let handler = Images::new(origin.clone(), image_settings(&config), log.clone());
     let images = images.start(Arc::new(handler))?;
@@ -61,7 +87,7 @@ pub async fn serve(config: Config) -> Result<()> {
             tracing::info!(ms = begun.elapsed().as_millis() as u64, "ready");
         }
     });
-    greet(&config, &images, &control);
+    greet(&config, &images, &control, first.as_deref());
     until_told(&config, &origin, certificates.as_deref(), &log).await?;
     draining.store(true, Ordering::Release);
     tracing::info!("finishing what is under way");
@@ -105,8 +131,29 @@ fn reload(config: &Config, origin: &Origin, certificates: Option<&Certificates>,
     }
 }
 
+/// The admin's key that a first start makes. A catalog that cannot be opened keeps the API closed, and the images served.
+async fn first_key(keys: &Keys) -> Option<String> {
+    keys.first().await.unwrap_or_else(|error| {
+        tracing::error!(%error, "the API's first key could not be made");
+        None
+    })
+}
+
+/// How often a key and an address may ask.
+fn rates(config: &Config) -> http::Rates {
+    let rate = |per_second: u32, burst: u32| {
+        let per_second = NonZeroU32::new(per_second)?;
+        let burst = NonZeroU32::new(burst).unwrap_or(per_second);
+        Some(http::Rate { per_second, burst, addresses_max: RATE_ADDRESSES_MAX })
+    };
+    http::Rates {
+        key: rate(config.api.key_per_second, config.api.key_burst),
+        address: rate(config.api.address_per_second, config.api.address_burst),
+    }
+}
+
 /// Says where to look, with URLs to click.
-fn greet(config: &Config, images: &Running, control: &Running) {
+fn greet(config: &Config, images: &Running, control: &Running, first_key: Option<&str>) {
     let scheme = if config.http.tls_certificate.is_some() { "https" } else { "http" };
     let shown = |addresses: &[SocketAddr]| addresses.first().map(ToString::to_string).unwrap_or_default();
     let base = format!("{scheme}://{}", shown(images.addresses()));
@@ -118,7 +165,10 @@ fn greet(config: &Config, images: &Running, control: &Running) {
         text += &format!("  {base}/{0}/{sample}/v1/w_400,h_400,fit_cover.webp\n", samples::CATEGORY);
         text += &format!("  {base}/{0}/{sample}/v1/info.json\n", samples::CATEGORY);
     }
-    text += &format!("  {api}/health\n  {api}/metrics\n");
+    text += &format!("  {api}/docs\n  {api}/health\n  {api}/metrics\n");
+    if let Some(key) = first_key {
+        text += &format!("\nAn admin's key for the API, shown this once:\n  {key}\n");
+    }
     // Nobody may be reading; that is no reason to stop.
     drop(std::io::stderr().write_all(text.as_bytes()));
 }
@@ -155,6 +205,12 @@ fn image_listener(config: &Config, tls: Option<Arc<Certificates>>) -> Listener {
     listener.limits.idle_timeout = ms(settings.idle_timeout_ms);
     listener.limits.stall_timeout = ms(settings.write_stall_ms);
     listener.limits.drain_timeout = ms(settings.drain_ms);
+    listener
+}
+
+fn api_listener(config: &Config) -> Listener {
+    let mut listener = Listener::new("api", vec![config.api.listen]);
+    listener.limits.streams = true;
     listener
 }
 

@@ -8,6 +8,9 @@
 mod check_config;
 mod client;
 mod health;
+mod ingest;
+mod jobs;
+mod key;
 mod plan;
 mod purge;
 mod render;
@@ -40,6 +43,9 @@ Examples:
   fovea plan /demo/dogs.jpg/v1/w_300,h_200,fit_cover.auto  what this URL means
   fovea sign /shop/shoe.jpg/v1/w_300.auto --kid k1 --expires 7d
   fovea purge asset demo/dogs.jpg                         forget all variants of one original
+  fovea key create --role uploader --category shop         an API key, on the last line
+  fovea ingest photos/ --category shop --wait              a folder of originals, until their variants are made
+  fovea jobs --status failed                               what did not work out
   fovea render photo.jpg photo.webp w_800,q_75            without a server
   fovea check-config --config fovea.toml --print          what is wrong, or what is in effect
   fovea health                                            for a container's health check
@@ -52,6 +58,12 @@ enum What {
     Serve(serve::Serve),
     /// Forget what was made: of an asset, a category, a preset or one URL; in memory and in the store.
     Purge(purge::Purge),
+    /// Put originals into a category, by the API: files, folders, patterns. What is there already is passed over.
+    Ingest(ingest::Ingest),
+    /// List jobs, or show one, by the API.
+    Jobs(jobs::Jobs),
+    /// Make, list and revoke API keys, in the catalog itself: no server is asked.
+    Key(key::Key),
     /// Explain what a URL means, as JSON. Fetches nothing.
     Plan(plan::Plan),
     /// Sign a URL.
@@ -109,6 +121,9 @@ pub fn run() -> ExitCode {
     let result = match what {
         What::Serve(serve) => serve.run(choose),
         What::Purge(purge) => purge.run(choose),
+        What::Ingest(ingest) => ingest.run(choose),
+        What::Jobs(jobs) => jobs.run(choose),
+        What::Key(key) => key.run(choose),
         What::Plan(plan) => plan.run(choose),
         What::Sign(sign) => sign.run(choose),
         What::Render(render) => render.run(choose),

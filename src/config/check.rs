@@ -4,10 +4,14 @@ use std::path::Path;
 
 use super::layers::BUILT_IN;
 use super::values::ByteSize;
-use super::{Category, Config, Problem, SourceLocation};
+use super::{Category, Config, Problem, SourceLocation, StoreLocation};
 
 /// hyper's smallest buffer for a request's head.
 const HEADER_BYTES_MIN: u64 = 8 << 10;
+
+/// The smallest part of an upload that S3 takes, and the largest that is kept in flight.
+const PART_BYTES_MIN: u64 = 5 << 20;
+const PART_BYTES_MAX: u64 = 100_000_000;
 
 /// Most threads of a pool.
 const THREADS_MAX: usize = 1024;
@@ -25,6 +29,7 @@ impl Config {
         check.http();
         check.memory();
         check.stores();
+        check.ingest();
         check.keys();
         check.telemetry();
         for (name, category) in self.categories() {
@@ -103,15 +108,41 @@ impl Check<'_> {
         self.must(rate.per_second == 0 || rate.burst >= 1, "rate_limit.burst", || "must be at least 1".to_owned());
     }
 
+    fn sse(&mut self, sse: Option<&String>, key: &str) {
+        let Some(sse) = sse else { return };
+        let known =
+            sse == "AES256" || sse == "aws:kms" || sse.strip_prefix("aws:kms:").is_some_and(|id| !id.is_empty());
+        self.must(known, key, || format!("must be \"AES256\", \"aws:kms\" or \"aws:kms:KEY-ID\", not {sse:?}"));
+    }
+
+    fn ingest(&mut self) {
+        let ingest = &self.config.ingest;
+        self.sse(ingest.sse.as_ref(), "ingest.sse");
+        self.at_least_one(ingest.uploads_max as u64, "ingest.uploads_max");
+        self.at_least_one(ingest.idle_timeout_ms, "ingest.idle_timeout_ms");
+        self.at_least_one(ingest.upload_timeout_ms, "ingest.upload_timeout_ms");
+        self.at_least_one(ingest.parts_parallel as u64, "ingest.parts_parallel");
+        let part = ingest.part_bytes.bytes();
+        self.must((PART_BYTES_MIN..=PART_BYTES_MAX).contains(&part), "ingest.part_bytes", || {
+            "must be from 5MiB to 100MB".to_owned()
+        });
+        self.must((1..=604_800).contains(&ingest.offer_valid_s), "ingest.offer_valid_s", || {
+            "must be from 1 to 604800, which is a week".to_owned()
+        });
+        let takes = self.config.categories().any(|(_, category)| category.ingest);
+        self.must(!takes || ingest.store != StoreLocation::None, "ingest.store", || {
+            "a category takes uploads, so their originals need a place".to_owned()
+        });
+        let api = &self.config.api;
+        self.must(api.key_per_second == 0 || api.key_burst >= 1, "api.key_burst", || "must be at least 1".to_owned());
+        self.must(api.address_per_second == 0 || api.address_burst >= 1, "api.address_burst", || {
+            "must be at least 1".to_owned()
+        });
+    }
+
     fn stores(&mut self) {
         let derivatives = &self.config.derivatives;
-        if let Some(sse) = &derivatives.sse {
-            let known =
-                sse == "AES256" || sse == "aws:kms" || sse.strip_prefix("aws:kms:").is_some_and(|id| !id.is_empty());
-            self.must(known, "derivatives.sse", || {
-                format!("must be \"AES256\", \"aws:kms\" or \"aws:kms:KEY-ID\", not {sse:?}")
-            });
-        }
+        self.sse(derivatives.sse.as_ref(), "derivatives.sse");
         self.at_least_one(derivatives.write_queue_max as u64, "derivatives.write_queue_max");
         let s3 = &self.config.s3;
         if let Some(endpoint) = &s3.endpoint {
@@ -166,9 +197,17 @@ impl Check<'_> {
         self.must(is_category(name), &format!("category.{name}"), || {
             "a category's name is 1 to 63 lower-case letters, digits and hyphens".to_owned()
         });
-        self.must(category.source != SourceLocation::Unset, &at("source"), || {
-            "wants \"file:PATH\", \"s3://BUCKET/PREFIX\" or \"https://HOST/BASE\"".to_owned()
+        self.must(category.ingest || category.source != SourceLocation::Unset, &at("source"), || {
+            "wants \"file:PATH\", \"s3://BUCKET/PREFIX\" or \"https://HOST/BASE\"; or ingest = true, for uploads".to_owned()
         });
+        self.must(!category.ingest || category.source == SourceLocation::Unset, &at("ingest"), || {
+            "a category that takes uploads has no source: its originals are those of ingest.store".to_owned()
+        });
+        if let Some(url) = &category.public.base_url {
+            self.must(is_http_url(url), &at("public.base_url"), || {
+                format!("must be a URL such as \"https://cdn.example.com\", not {url:?}")
+            });
+        }
         for (key, quality) in [
             ("quality_jpeg", category.quality_jpeg),
             ("quality_webp", category.quality_webp),

@@ -26,10 +26,10 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 pub use aliases::{ALIASES, Alias};
-pub use category::{Category, Light, Originals, Unsigned, Versions};
+pub use category::{Category, Light, Originals, Public, Unsigned, Versions};
 pub use location::{SourceLocation, StoreLocation};
 pub use sections::{
-    AccessLogFormat, Api, Derivatives, Http, Key, LogFormat, Memory, Presets, RateLimit, Render, S3, Telemetry,
+    AccessLogFormat, Api, Derivatives, Http, Ingest, Key, LogFormat, Memory, Presets, RateLimit, Render, S3, Telemetry,
 };
 pub use values::{AccessLog, ByteSize, PathStyle, Secret};
 
@@ -99,6 +99,8 @@ pub struct Config {
     pub limits: base::Limits,
     /// Where finished variants are kept.
     pub derivatives: Derivatives,
+    /// How originals are taken in.
+    pub ingest: Ingest,
     /// For sources and derivatives in S3.
     pub s3: S3,
     /// What URLs are signed with.

@@ -31,6 +31,7 @@ use super::respond::{Exchange, NOWHERE, whole};
 use super::server::{Handler, Peer, Reply};
 use super::settings::Settings;
 use crate::base::{Deadline, Stage};
+use crate::plan::Version;
 use crate::serve::{Entry, Error, Origin, Phase};
 use crate::telemetry::{TraceContext, adopt, outgoing};
 
@@ -64,6 +65,14 @@ impl Images {
         let limit = settings.rate.as_ref().map(Limit::new);
         let page = settings.demo.as_ref().map(Page::new);
         Self { origin, settings, page, limit, log, meters: Meters::new(), runtime: Handle::current() }
+    }
+
+    pub(super) fn origin(&self) -> &Arc<Origin> {
+        &self.origin
+    }
+
+    pub(super) fn runtime(&self) -> &Handle {
+        &self.runtime
     }
 
     fn get(self: &Arc<Self>, exchange: Exchange) -> Reply<Body> {
@@ -101,6 +110,9 @@ impl Images {
         if let Some(target) = &request.redirect {
             let response = self.redirect(&exchange, &request, policy, looked, target);
             return Reply::now(response);
+        }
+        if request.version == Version::Latest && self.origin.is_catalogued(&request.category) {
+            return self.latest(exchange, request, looked);
         }
         let mut client = client::client(&exchange.head.headers, looked, exchange.address);
         let planned = exchange.started.elapsed();

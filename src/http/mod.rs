@@ -10,6 +10,7 @@ mod conditional;
 mod front;
 mod headers;
 mod image;
+mod latest;
 mod limit;
 pub mod log;
 mod meters;
@@ -21,7 +22,7 @@ pub mod settings;
 pub mod tls;
 mod watch;
 
-pub use api::{Api, Routes};
+pub use api::{Api, Face, Rates, Recent, Routes};
 pub use image::Images;
 pub use log::Log;
 pub use problem::Problem;

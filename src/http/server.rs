@@ -309,7 +309,7 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let limits = &shared.settings.limits;
-    let watch = Arc::new(Watch::new(h2));
+    let watch = Arc::new(Watch::new(h2, limits.streams));
     let stream = TokioIo::new(Watched::new(stream, watch.clone(), limits.stall_bytes_min));
     let bound = Bound { handler: shared.handler.clone(), peer, watch: watch.clone() };
     if h2 {

@@ -58,6 +58,8 @@ pub struct ListenerLimits {
     pub stall_bytes_min: u64,
     /// How long requests under way may go on after a shutdown began.
     pub drain_timeout: Duration,
+    /// Whether responses go on for as long as there is something to tell: what is written then counts as use.
+    pub streams: bool,
 }
 
 impl Default for ListenerLimits {
@@ -73,6 +75,7 @@ impl Default for ListenerLimits {
             stall_timeout: Duration::from_secs(20),
             stall_bytes_min: 16 << 10,
             drain_timeout: Duration::from_secs(25),
+            streams: false,
         }
     }
 }

@@ -150,7 +150,7 @@ fn decode(raw: &str) -> Result<String, Error> {
     String::from_utf8(out).map_err(|_| malformed("the percent-encoded bytes are not UTF-8", raw))
 }
 
-fn version(text: &str) -> Result<Version, Error> {
+pub(super) fn version(text: &str) -> Result<Version, Error> {
     let wrong = || {
         let form =
             "a version is v and a number without leading zeros (v0 is the latest), or h and 16 lower-case hex digits";

@@ -82,6 +82,11 @@ pub enum Version {
 }
 
 impl Version {
+    /// Reads a URL's segment.
+    pub fn parse(text: &str) -> Option<Self> {
+        grammar::version(text).ok()
+    }
+
     /// As the URL's segment: `v0`, `v12`, `h0123456789abcdef`.
     pub fn text(&self) -> String {
         self.to_string()

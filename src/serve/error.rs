@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::{decode, encode, plan, render, source, transform};
+use crate::{catalog, decode, encode, plan, render, source, transform};
 
 /// Why there is no answer; the union of the rooms' errors. Clones are cheap: a flight's failure goes to all who wait.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -20,6 +20,9 @@ pub enum Error {
     /// The source.
     #[error(transparent)]
     Source(#[from] source::Error),
+    /// The catalog of uploaded originals.
+    #[error(transparent)]
+    Catalog(#[from] catalog::Error),
     /// The original's bytes.
     #[error(transparent)]
     Decode(Arc<decode::Error>),
@@ -102,6 +105,7 @@ impl Error {
             Self::NoCategory(_)
             | Self::Plan(_)
             | Self::Source(source::Error::Loop | source::Error::BreakerOpen { .. } | source::Error::Busy)
+            | Self::Catalog(_)
             | Self::Encode(_)
             | Self::Render(_)
             | Self::RateLimited { .. }

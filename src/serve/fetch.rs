@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use parking_lot::Mutex;
 
+use super::catalogued::Place;
 use super::wanted::Wanted;
 use super::{Client, Error, Origin};
 use crate::base::{Digest, Work};
@@ -45,15 +46,29 @@ impl Origin {
         client: &Client,
         work: &Work,
     ) -> Result<Arc<Fetched>, Error> {
-        let (origin, wanted, client, asset) = (self.clone(), wanted.clone(), client.clone(), wanted.asset);
-        let load = |work: Work| async move { origin.fetch_alone(&wanted, &client, None, &work).await.map(Arc::new) };
-        let (outcome, _) = self.fetches.join(asset, work.deadline(), load).await;
+        let place = self.place(wanted).await?;
+        let (origin, wanted, client, flight) = (self.clone(), wanted.clone(), client.clone(), place.flight);
+        let load =
+            |work: Work| async move { origin.fetch_from(&place, &wanted, &client, None, &work).await.map(Arc::new) };
+        let (outcome, _) = self.fetches.join(flight, work.deadline(), load).await;
         outcome.ok_or_else(|| Error::Internal("fetching the original ended abnormally".into()))?
     }
 
     /// Fetches an original into a charge that was made before, or makes one.
     pub(super) async fn fetch_alone(
         &self,
+        wanted: &Wanted,
+        client: &Client,
+        prepaid: Option<Charge>,
+        work: &Work,
+    ) -> Result<Fetched, Error> {
+        let place = self.place(wanted).await?;
+        self.fetch_from(&place, wanted, client, prepaid, work).await
+    }
+
+    async fn fetch_from(
+        &self,
+        place: &Place,
         wanted: &Wanted,
         client: &Client,
         prepaid: Option<Charge>,
@@ -75,7 +90,7 @@ impl Origin {
             }
         };
         let source = &wanted.category.source;
-        let (meta, bytes, mut charge) = source.fetch(&wanted.id, &client.context, deadline, admit).await?;
+        let (meta, bytes, mut charge) = source.fetch(&place.id, &client.context, deadline, admit).await?;
         charge.shrink(bytes.len() as u64);
         let bytes = Bytes::from_owner(Charged { bytes, _charge: charge });
         Ok(Fetched { bytes, meta, time: begun.elapsed() })
@@ -94,7 +109,8 @@ impl Origin {
 
     /// Where the category checks versions, one must be the original's own digest.
     pub(super) async fn check_version(&self, wanted: &Wanted, bytes: &Bytes, work: &Work) -> Result<(), Error> {
-        if !wanted.category.checked {
+        // What the catalog names it has hashed.
+        if !wanted.category.checked || wanted.category.catalogued {
             return Ok(());
         }
         match wanted.version {

@@ -4,6 +4,7 @@
 //!
 //! Always true: identical misses that overlap are made once, and what nobody waits for is not made.
 
+mod catalogued;
 mod error;
 mod fetch;
 mod health;

@@ -13,6 +13,7 @@ use super::wanted::Wanted;
 use super::{Answer, Client, Error, Phase, Policy};
 use crate::base::{AssetDigest, Deadline, Digest, Limits, Stages, VariantKey};
 use crate::cache::{Derivatives, Flights, Memory, Purges, Role};
+use crate::catalog::Catalog;
 use crate::plan::{self, Request, Urls, Version};
 use crate::render::{Look, Renderer};
 use crate::source::{OriginalMeta, Source};
@@ -34,6 +35,8 @@ pub struct Category {
     pub limits: Limits,
     /// Whether a version must be the original's own digest.
     pub checked: bool,
+    /// Whether its originals were uploaded: the catalog says which versions there are, and under which key each lies.
+    pub catalogued: bool,
 }
 
 /// What an origin is built of.
@@ -51,6 +54,8 @@ pub struct Parts {
     pub renderer: Renderer,
     /// For how long what does not exist or is broken is remembered.
     pub negative_ttl: Duration,
+    /// Where versions of uploaded originals are recorded. Asked on misses alone.
+    pub catalog: Option<Catalog>,
 }
 
 /// The origin. One a process.
@@ -67,6 +72,7 @@ pub struct Origin {
     stats: Flights<AssetDigest, Result<OriginalMeta, Error>>,
     validators: moka::sync::Cache<AssetDigest, (Instant, Arc<str>)>,
     negative_ttl: Duration,
+    pub(super) catalog: Option<Catalog>,
     ready: AtomicBool,
     epoch: AtomicU64,
 }
@@ -90,6 +96,7 @@ impl Origin {
             stats: Flights::default(),
             validators: moka::sync::Cache::builder().max_capacity(VALIDATORS_MAX).build(),
             negative_ttl: parts.negative_ttl,
+            catalog: parts.catalog,
             ready: AtomicBool::new(false),
             epoch: AtomicU64::new(0),
         })
@@ -158,6 +165,7 @@ impl Origin {
     pub fn peek(&self, request: &Request, client: &Client) -> Option<Answer> {
         let category = self.categories.get(&*request.category)?;
         let validator = match request.version {
+            Version::Latest if category.catalogued => return None,
             Version::Latest => Some(self.fresh_validator(category, &AssetDigest::new(&category.name, &request.id))?),
             Version::Number(_) | Version::Hash(_) => None,
         };
@@ -168,11 +176,14 @@ impl Origin {
     /// The answer, from wherever it is, or made now.
     pub async fn answer(
         self: &Arc<Self>,
-        request: Request,
+        mut request: Request,
         client: Client,
         deadline: Deadline,
     ) -> Result<Answer, Error> {
         let category = self.category(&request.category)?;
+        if category.catalogued && request.version == Version::Latest {
+            request.version = self.current(&request.category, &request.id).await?;
+        }
         let validator = match request.version {
             Version::Latest => Some(self.validator(&category, &request.id, &client, deadline).await?),
             Version::Number(_) | Version::Hash(_) => None,
@@ -206,9 +217,14 @@ impl Origin {
         }
     }
 
-    fn fresh_validator(&self, category: &Category, asset: &AssetDigest) -> Option<Arc<str>> {
+    pub(super) fn fresh_validator(&self, category: &Category, asset: &AssetDigest) -> Option<Arc<str>> {
         let (since, validator) = self.validators.get(asset)?;
         (since.elapsed() < category.policy.latest_max_age.max(Duration::from_secs(1))).then_some(validator)
+    }
+
+    /// Remembers what `v0` of an asset is.
+    pub(super) fn keep_validator(&self, asset: AssetDigest, validator: Arc<str>) {
+        self.validators.insert(asset, (Instant::now(), validator));
     }
 
     /// Forgets what `v0` of an asset is.
@@ -238,7 +254,7 @@ impl Origin {
         match outcome.unwrap_or_else(|| Err(Error::Internal("asking the source ended abnormally".into()))) {
             Ok(meta) => {
                 let validator: Arc<str> = meta.validator.into();
-                self.validators.insert(asset, (Instant::now(), validator.clone()));
+                self.keep_validator(asset, validator.clone());
                 Ok(validator)
             }
             Err(error) => {

@@ -78,6 +78,12 @@ declare! {
 
     Gauge FLIGHTS_UNDER_WAY = "fovea_flights_under_way": "Variants being made, whoever waits for them";
 
+    Counter INGEST_ACCEPTED = "fovea_ingest_accepted_total": "Originals that were taken, by the way they came";
+    Counter INGEST_REJECTED = "fovea_ingest_rejected_total": "Originals that were not taken, by reason";
+    Counter INGEST_BYTES = "fovea_ingest_bytes_total": "Bytes of originals that were taken";
+    Histogram INGEST_SECONDS = "fovea_ingest_seconds": "From an upload's head to its record, by stage (body, store, record)";
+    Counter JOB_CACHE = "fovea_job_cache_total": "Looks at jobs, by whether memory answered (hit, miss)";
+
     Counter RENDER_VARIANTS = "fovea_render_variants_total": "Variants made, by output format";
     Histogram RENDER_STAGE_SECONDS = "fovea_render_stage_seconds": "Time of a render's stages (decode, transform, encode), by stage";
     Gauge RENDER_BUDGET_USED_BYTES = "fovea_render_budget_used_bytes": "Bytes of work that are charged";

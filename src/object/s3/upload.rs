@@ -41,6 +41,13 @@ impl S3 {
         Ok(Put::Written)
     }
 
+    /// How many uploads in parts are neither completed nor aborted, up to a thousand.
+    pub async fn unfinished_uploads(&self) -> Result<usize, Error> {
+        let settings = &self.settings;
+        let list = self.client.list_multipart_uploads().bucket(&settings.bucket).prefix(&settings.prefix).send().await;
+        Ok(list.map_err(|error| self.failed(error))?.uploads.map_or(0, |uploads| uploads.len()))
+    }
+
     async fn write_parts(&self, key: &str, file: &Path, size: u64, options: &PutOptions) -> Result<(), Error> {
         let settings = &self.settings;
         let (encryption, key_id) = self.encryption();
