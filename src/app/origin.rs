@@ -11,6 +11,7 @@ use crate::catalog::Catalog;
 use crate::config::{self, Config, SourceLocation, StoreLocation};
 use crate::object::{Fs, Layout, ObjectStore, s3};
 use crate::plan::{self, Allowed, Urls};
+use crate::render::form::Mezzanines;
 use crate::render::{Budget, Look, Pool, Qualities, Renderer};
 use crate::serve::{Category, Origin, Parts, Policy};
 use crate::source::{self, Source};
@@ -85,7 +86,7 @@ pub async fn origin(
     Ok(Origin::new(Parts {
         urls: Arc::new(urls(config)?),
         categories,
-        memory: Memory::new(memory.cache_bytes.bytes(), memory.entry_bytes_max.bytes()),
+        memory: Memory::new(memory.cache_bytes.bytes(), memory.entry_bytes_max.bytes(), memory.mezzanine_bytes.bytes()),
         derivatives: derivatives(config).await.context("derivatives.store")?,
         renderer: Renderer::new(budget, pool),
         negative_ttl: NEGATIVE_TTL,
@@ -118,7 +119,8 @@ async fn category(
         look_digest: look.digest(),
         look,
         limits: config.limits,
-        checked: category.ingest || category.versions == config::Versions::Checked,
+        // The catalog knows the versions of what was uploaded: their content need not be hashed again.
+        checked: !category.ingest && category.versions == config::Versions::Checked,
         catalogued: category.ingest,
     })
 }
@@ -134,6 +136,11 @@ pub fn look(category: &config::Category) -> Look {
         progressive: category.progressive,
         location: category.exif_location,
         allowed: Allowed { avif: category.avif, webp: category.webp },
+        mezzanines: match category.mezzanine {
+            config::Mezzanine::Off => Mezzanines::Off,
+            config::Mezzanine::On => Mezzanines::On,
+            config::Mezzanine::Large => Mezzanines::Large,
+        },
     }
 }
 

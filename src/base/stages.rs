@@ -13,6 +13,8 @@ pub enum Stage {
     Store,
     /// Fetching the original.
     Source,
+    /// Making the reduced forms that variants are rendered from, or waiting until they were made.
+    Mezzanine,
     /// Bytes to pixels.
     Decode,
     /// Pixels to pixels.
@@ -23,8 +25,16 @@ pub enum Stage {
 
 impl Stage {
     /// Every stage, in the order of a request.
-    pub const ALL: [Self; 7] =
-        [Self::Plan, Self::Queue, Self::Store, Self::Source, Self::Decode, Self::Transform, Self::Encode];
+    pub const ALL: [Self; 8] = [
+        Self::Plan,
+        Self::Queue,
+        Self::Store,
+        Self::Source,
+        Self::Mezzanine,
+        Self::Decode,
+        Self::Transform,
+        Self::Encode,
+    ];
 
     /// Its name in `Server-Timing` and metric labels.
     pub const fn name(self) -> &'static str {
@@ -33,6 +43,7 @@ impl Stage {
             Self::Queue => "queue",
             Self::Store => "store",
             Self::Source => "source",
+            Self::Mezzanine => "mezzanine",
             Self::Decode => "decode",
             Self::Transform => "transform",
             Self::Encode => "encode",
@@ -42,7 +53,7 @@ impl Stage {
 
 /// The time each stage took; a stage that did not happen is zero.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Stages([Duration; 7]);
+pub struct Stages([Duration; 8]);
 
 impl Stages {
     /// Adds time to a stage.

@@ -135,6 +135,12 @@ impl Derivatives {
         self.enqueue(Write { key: key.path(), body: entry.bytes.clone(), options })
     }
 
+    /// Writes an entry behind the answer, over one that an earlier state of the original left.
+    pub fn keep_newest(&self, key: &VariantKey, entry: &Entry, tags: &Tags) -> bool {
+        let options = entry.options(tags, self.cache_control.as_deref());
+        self.enqueue(Write { key: key.path(), body: entry.bytes.clone(), options })
+    }
+
     /// Writes behind the answer what an `auto` came to.
     pub fn keep_alias(&self, alias: &VariantKey, key: &VariantKey, made_at_ms: u64) -> bool {
         let mut options = PutOptions::default();

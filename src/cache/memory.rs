@@ -1,4 +1,4 @@
-//! The memory cache: entries by bytes, what `auto` chose, and brief memory of what does not exist.
+//! The memory cache: entries by bytes, what variants are rendered from by bytes of its own, what `auto` chose, and brief memory of what does not exist.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -22,18 +22,25 @@ const FAILURES_MAX: u64 = 20_000;
 #[derive(Debug)]
 pub struct Memory<E: Clone + Send + Sync + 'static> {
     entries: Cache<VariantKey, Arc<Entry>>,
+    sources: Cache<VariantKey, Arc<Entry>>,
     aliases: Cache<VariantKey, VariantKey>,
     failures: Cache<VariantKey, (Instant, E)>,
     entry_bytes_max: u64,
 }
 
 impl<E: Clone + Send + Sync + 'static> Memory<E> {
-    /// Holds about `bytes_max` bytes, and no entry above `entry_bytes_max`.
-    pub fn new(bytes_max: u64, entry_bytes_max: u64) -> Self {
+    /// Holds about `bytes_max` bytes, and no entry above `entry_bytes_max`; and about `source_bytes_max` bytes of what variants are
+    /// rendered from.
+    pub fn new(bytes_max: u64, entry_bytes_max: u64, source_bytes_max: u64) -> Self {
         let weigh =
             |_: &VariantKey, entry: &Arc<Entry>| u32::try_from(entry.bytes.len() + OVERHEAD_BYTES).unwrap_or(u32::MAX);
         Self {
             entries: Cache::builder().max_capacity(bytes_max).weigher(weigh).support_invalidation_closures().build(),
+            sources: Cache::builder()
+                .max_capacity(source_bytes_max)
+                .weigher(weigh)
+                .support_invalidation_closures()
+                .build(),
             aliases: Cache::builder().max_capacity(ALIASES_MAX).support_invalidation_closures().build(),
             failures: Cache::builder()
                 .max_capacity(FAILURES_MAX)
@@ -46,12 +53,17 @@ impl<E: Clone + Send + Sync + 'static> Memory<E> {
 
     /// The entry of a key, unless it was made before a purge.
     pub fn entry(&self, key: &VariantKey, tags: &Tags, purges: &Purges) -> Option<Arc<Entry>> {
-        let entry = self.entries.get(key)?;
-        if purges.allow(tags, &key.asset, entry.made_at_ms) {
-            return Some(entry);
-        }
-        self.entries.invalidate(key);
-        None
+        allowed(&self.entries, key, tags, purges)
+    }
+
+    /// Something that variants are rendered from, unless it was made before a purge.
+    pub fn source(&self, key: &VariantKey, tags: &Tags, purges: &Purges) -> Option<Arc<Entry>> {
+        allowed(&self.sources, key, tags, purges)
+    }
+
+    /// Keeps something that variants are rendered from.
+    pub fn keep_source(&self, key: VariantKey, entry: Arc<Entry>) {
+        self.sources.insert(key, entry);
     }
 
     /// Keeps an entry, unless it is too large. What is kept is a body of its own: a slice of a larger buffer would keep that
@@ -94,6 +106,7 @@ impl<E: Clone + Send + Sync + 'static> Memory<E> {
     pub fn forget_asset(&self, asset: AssetDigest) {
         let infallible = "closures are supported, as the builders say";
         self.entries.invalidate_entries_if(move |key, _| key.asset == asset).expect(infallible);
+        self.sources.invalidate_entries_if(move |key, _| key.asset == asset).expect(infallible);
         self.aliases.invalidate_entries_if(move |key, _| key.asset == asset).expect(infallible);
         self.failures.invalidate_entries_if(move |key, _| key.asset == asset).expect(infallible);
     }
@@ -110,6 +123,20 @@ impl<E: Clone + Send + Sync + 'static> Memory<E> {
     }
 }
 
+fn allowed(
+    cache: &Cache<VariantKey, Arc<Entry>>,
+    key: &VariantKey,
+    tags: &Tags,
+    purges: &Purges,
+) -> Option<Arc<Entry>> {
+    let entry = cache.get(key)?;
+    if purges.allow(tags, &key.asset, entry.made_at_ms) {
+        return Some(entry);
+    }
+    cache.invalidate(key);
+    None
+}
+
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
@@ -123,7 +150,7 @@ mod tests {
 
     #[test]
     fn large_entries_stay_out_and_an_assets_purge_takes_all_of_its_variants() {
-        let memory: Memory<()> = Memory::new(1 << 20, 10);
+        let memory: Memory<()> = Memory::new(1 << 20, 10, 1 << 20);
         let purges = Purges::default();
         let tags = Tags { category: "c".into(), preset: None };
         let small = Arc::new(Entry::image(Bytes::from_static(b"0123456789"), Format::Jpeg));
@@ -140,7 +167,7 @@ mod tests {
 
     #[test]
     fn a_failure_is_forgotten_when_its_time_is_up() {
-        let memory: Memory<u8> = Memory::new(1 << 20, 10);
+        let memory: Memory<u8> = Memory::new(1 << 20, 10, 1 << 20);
         memory.keep_failure(key("a", "x"), 1, Duration::from_secs(60));
         memory.keep_failure(key("a", "y"), 2, Duration::ZERO);
         assert_eq!(memory.failure(&key("a", "x")), Some(1));

@@ -57,8 +57,9 @@ impl Render {
         let (from, size) = (header.format, header.upright());
         let look = Arc::new(app::look(&config.category_default));
         let plan = Arc::new(plan.resolve_hints(None, None));
-        let order =
-            Order { source: source.into(), header: Arc::new(header), plan, target, look, limits: config.limits };
+        let header = Arc::new(header);
+        let (source, original) = (source.into(), header.clone());
+        let order = Order { source, header, original, plan, target, look, limits: config.limits };
         let rendered = order::run(&order, &Work::until(Deadline::after(TIMEOUT)))?;
         write(&self.output, &rendered.bytes)?;
         eprintln!(

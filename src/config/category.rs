@@ -43,6 +43,8 @@ pub struct Category {
     pub progressive: bool,
     /// The light in which pictures are resized.
     pub light: Light,
+    /// Which reduced forms of an original are kept to render from.
+    pub mezzanine: Mezzanine,
     /// Whether info and `meta_all` show where a picture was taken.
     pub exif_location: bool,
     /// Whether client hints and `Save-Data` are looked at.
@@ -134,4 +136,16 @@ pub enum Light {
     Linear,
     /// The samples as they are.
     Gamma,
+}
+
+/// Which mezzanines are kept.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Mezzanine {
+    /// None.
+    Off,
+    /// 640 and 1280 pixels wide.
+    On,
+    /// 2560 too.
+    Large,
 }

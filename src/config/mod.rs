@@ -26,7 +26,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 pub use aliases::{ALIASES, Alias};
-pub use category::{Category, Light, Originals, Public, Unsigned, Versions};
+pub use category::{Category, Light, Mezzanine, Originals, Public, Unsigned, Versions};
 pub use location::{SourceLocation, StoreLocation};
 pub use sections::{
     AccessLogFormat, Api, Derivatives, Http, Ingest, Key, LogFormat, Memory, Presets, RateLimit, Render, S3, Telemetry,

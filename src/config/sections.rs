@@ -121,6 +121,8 @@ pub struct Memory {
     pub cache_bytes: ByteSize,
     /// One entry of it.
     pub entry_bytes_max: ByteSize,
+    /// Mezzanines.
+    pub mezzanine_bytes: ByteSize,
     /// All decoding and rendering.
     pub work_bytes: ByteSize,
     /// Requests that may wait for memory or a thread.

@@ -122,7 +122,7 @@ pub struct Needs {
 }
 
 /// Which of the newer formats a category allows.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Allowed {
     /// AVIF.
     pub avif: bool,

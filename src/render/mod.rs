@@ -1,11 +1,14 @@
 //! The one door from async to the CPU: admission by bytes and deadline, a pool of threads, cancellation.
 //!
-//! Enters: an [`Order`]: an original's bytes, its header, a plan, and the category's [`Look`]. Leaves: a [`Rendered`] variant.
+//! Enters: a [`Job`]: an [`Order`] for a variant (the bytes of an original or of one of its mezzanines, a plan, the category's
+//! [`Look`]), or the [`Making`] of an original's mezzanines. Leaves: what came out of it.
 //!
 //! Always true: memory is charged before it is used, and waiting work holds none.
 
 pub mod animation;
 pub mod budget;
+pub mod form;
+pub mod mezzanine;
 pub mod order;
 pub mod pool;
 pub mod still;
@@ -14,8 +17,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 pub use budget::{Budget, Charge};
+pub use form::Form;
+pub use mezzanine::Making;
 pub use order::{Look, Order, Qualities, Rendered, Target};
 pub use pool::{Pool, Urgency};
+
+use bytes::Bytes;
 
 use crate::base::{Stage, Stopped, Work};
 use crate::{decode, encode, transform};
@@ -71,6 +78,18 @@ impl From<Stopped> for Error {
     }
 }
 
+/// Work on an encoded picture, for the pool.
+pub trait Job: Send + 'static {
+    /// What comes out.
+    type Output: Send + 'static;
+    /// An upper bound of the bytes that it holds at once beside its source, its output included.
+    fn bytes_of_work(&self) -> Result<u64, Error>;
+    /// The encoded picture.
+    fn source(&self) -> &Bytes;
+    /// Does it, on the caller's thread, after having waited so long for one.
+    fn run(self, waited: Duration, work: &Work) -> Result<Self::Output, Error>;
+}
+
 /// The budget and the pool. One a process.
 #[derive(Debug)]
 pub struct Renderer {
@@ -94,21 +113,20 @@ impl Renderer {
         &self.pool
     }
 
-    /// Makes the variant. `charge` covers at least [`Order::bytes_of_work`]; it is given back when the work ends, also when
-    /// the caller has left in between.
-    pub async fn render(&self, order: Order, charge: Charge, urgency: Urgency, work: &Work) -> Result<Rendered, Error> {
+    /// Does the job. `charge` covers at least [`Job::bytes_of_work`]; it is given back when the work ends, also when the caller
+    /// has left in between.
+    pub async fn perform<J: Job>(
+        &self,
+        job: J,
+        charge: Charge,
+        urgency: Urgency,
+        work: &Work,
+    ) -> Result<J::Output, Error> {
         let queued = Instant::now();
         let (leave, span) = (work.clone(), tracing::Span::current());
         let outcome = self.pool.run(urgency, work, move || {
             let _span = span.entered();
-            let waited = queued.elapsed();
-            let result = order::run(&order, &leave).map(|mut rendered| {
-                rendered.stages.add(Stage::Queue, waited);
-                let format = rendered.format.extension();
-                metrics::counter!("fovea_render_variants_total", "format" => format).increment(1);
-                rendered
-            });
-            drop(order);
+            let result = job.run(queued.elapsed(), &leave);
             drop(charge);
             result
         });

@@ -1,11 +1,13 @@
 //! What to render, what it will cost, and what came out.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::{Error, SharedHeader, animation, still};
-use crate::base::{Digest, Format, Limits, Size, Stages, Work};
+use super::form::Mezzanines;
+use super::{Error, Job, SharedHeader, animation, still};
+use crate::base::{Digest, Format, Limits, Size, Stage, Stages, Work};
 use crate::decode::{self, Header, Want};
 use crate::encode;
 use crate::inspect;
@@ -17,7 +19,7 @@ use crate::transform::{self, Geometry, Light};
 pub const MARGIN_PERCENT: u32 = 170;
 
 /// A category's settings that change bytes.
-#[derive(Clone, PartialEq, Debug)]
+#[derive(Clone, PartialEq, Debug, Default)]
 pub struct Look {
     /// The light in which pictures are resized.
     pub light: Light,
@@ -29,6 +31,8 @@ pub struct Look {
     pub location: bool,
     /// Which formats `auto` may choose.
     pub allowed: Allowed,
+    /// Which reduced forms of an original are kept to render from.
+    pub mezzanines: Mezzanines,
 }
 
 /// Default qualities, each on its format's own scale.
@@ -86,10 +90,12 @@ pub enum Target {
 /// A variant to make.
 #[derive(Clone, Debug)]
 pub struct Order {
-    /// The original.
+    /// The bytes to render from: the original's, or a mezzanine's.
     pub source: Bytes,
-    /// Its header.
+    /// Their header.
     pub header: SharedHeader,
+    /// The original's header, which the plan's pixels and the choice of a format count in.
+    pub original: SharedHeader,
     /// The transform.
     pub plan: Arc<Plan>,
     /// The format.
@@ -120,13 +126,36 @@ pub struct Rendered {
 impl Order {
     /// The geometry: where every pixel of the result comes from.
     pub fn geometry(&self) -> Result<Geometry, Error> {
-        Ok(geometry(&self.header, &self.plan)?)
+        Ok(geometry(&self.original, &self.plan)?)
     }
 
-    /// An upper bound of the bytes that rendering holds at once beside the original, its result included.
-    pub fn bytes_of_work(&self) -> Result<u64, Error> {
+    /// What the decoder is asked for. A mezzanine is decoded at full scale: it is small, and a reduced decode would average in
+    /// gamma space what it kept of linear light.
+    pub(super) fn want(&self, geometry: &Geometry) -> Want {
+        let [across, down] = self.scale();
+        let [x, y, width, height] = geometry.region;
+        let region = [x * across, y * down, width * across, height * down];
+        let region = Geometry { region, ..geometry.clone() }.region_px(self.header.size);
+        let margin_percent = if self.header.size == self.original.size { MARGIN_PERCENT } else { 0 };
+        Want { region, target: geometry.scaled, margin_percent }
+    }
+
+    /// What a decoded part of the source covers of the original, in its full-scale pixels.
+    pub(super) fn covers(&self, decoded: [f64; 4]) -> [f64; 4] {
+        let [across, down] = self.scale();
+        let [x, y, width, height] = decoded;
+        [x / across, y / down, width / across, height / down]
+    }
+
+    /// How large the source is beside the original.
+    fn scale(&self) -> [f64; 2] {
+        let (source, original) = (self.header.size, self.original.size);
+        [f64::from(source.width) / f64::from(original.width), f64::from(source.height) / f64::from(original.height)]
+    }
+
+    fn bytes_at_once(&self) -> Result<u64, Error> {
         let geometry = self.geometry()?;
-        let want = want(&self.header, &geometry);
+        let want = self.want(&geometry);
         let settings = self.settings(self.widest_format(), false);
         let decoded = if want.margin_percent > 0 && self.header.format == Format::Jpeg {
             // The smallest eighth that keeps the margin is at most twice it.
@@ -141,7 +170,7 @@ impl Order {
         let decoding = decode::bytes_of_work(&self.header, &want);
         let transforming = transform::bytes_of_work(decoded, channels, &geometry, self.look.light);
         let encoding = encode::bytes_of_work(geometry.canvas, &settings);
-        let frames = if self.animated(self.widest_format()) { u64::from(self.header.frames) } else { 1 };
+        let frames = if self.animated(self.widest_format()) { u64::from(self.original.frames) } else { 1 };
         // An animation's coded frames gather until its end; a lossless frame is at most about its pixels.
         let gathered = geometry.canvas.pixels() * frames.saturating_sub(1);
         Ok(decoding + transforming + encoding + gathered)
@@ -149,13 +178,13 @@ impl Order {
 
     /// Whether the result is an animation, in the given format.
     pub fn animated(&self, format: Format) -> bool {
-        self.header.frames > 1 && self.plan.animate && format.holds_animation()
+        self.original.frames > 1 && self.plan.animate && format.holds_animation()
     }
 
     fn widest_format(&self) -> Format {
         match self.target {
             Target::Format(format) => format,
-            Target::Best(_) if self.header.frames > 1 && self.plan.animate => Format::WebP,
+            Target::Best(_) if self.original.frames > 1 && self.plan.animate => Format::WebP,
             Target::Best(Bucket::Avif) => Format::Avif,
             Target::Best(Bucket::WebP) => Format::WebP,
             Target::Best(Bucket::Base) => Format::Png,
@@ -170,13 +199,13 @@ impl Order {
                 Choice { format, lossless: format == Format::Png }
             }
             Target::Best(bucket) => {
-                let animated = self.header.frames > 1 && self.plan.animate;
+                let animated = self.original.frames > 1 && self.plan.animate;
                 let lossless_source = matches!(
-                    self.header.format,
+                    self.original.format,
                     Format::Png | Format::Gif | Format::Bmp | Format::Tiff | Format::Svg | Format::WebP
                 );
                 let flat = self.plan.quality.is_none() && lossless_source && !animated && flat();
-                let needs = Needs { alpha, animated, flat, source: self.header.format };
+                let needs = Needs { alpha, animated, flat, source: self.original.format };
                 choose(bucket, &needs, &self.look.allowed)
             }
         }
@@ -202,7 +231,7 @@ impl Order {
             Metadata::All if self.look.location => encode::ExifKeep::All,
             Metadata::All => encode::ExifKeep::AllButLocation,
         };
-        let exif = self.header.exif.as_deref()?;
+        let exif = self.original.exif.as_deref()?;
         encode::exif_filtered(exif, keep).map(Into::into)
     }
 
@@ -210,16 +239,35 @@ impl Order {
     pub(super) fn unchanged(&self, geometry: &Geometry) -> bool {
         let plan = &self.plan;
         let whole =
-            geometry.region == [0.0, 0.0, f64::from(self.header.size.width), f64::from(self.header.size.height)];
+            geometry.region == [0.0, 0.0, f64::from(self.original.size.width), f64::from(self.original.size.height)];
         whole
-            && geometry.scaled == self.header.size
-            && geometry.canvas == self.header.size
+            && geometry.scaled == self.original.size
+            && geometry.canvas == self.original.size
             && geometry.turn == crate::base::Orientation::Upright
             && plan.blur == 0.0
             && plan.sharpen == 0.0
             && !plan.gray
-            && (plan.background.is_none() || !self.header.alpha)
-            && self.header.orientation == crate::base::Orientation::Upright
+            && (plan.background.is_none() || !self.original.alpha)
+            && self.original.orientation == crate::base::Orientation::Upright
+    }
+}
+
+impl Job for Order {
+    type Output = Rendered;
+
+    fn bytes_of_work(&self) -> Result<u64, Error> {
+        self.bytes_at_once()
+    }
+
+    fn source(&self) -> &Bytes {
+        &self.source
+    }
+
+    fn run(self, waited: Duration, work: &Work) -> Result<Rendered, Error> {
+        let mut rendered = run(&self, work)?;
+        rendered.stages.add(Stage::Queue, waited);
+        metrics::counter!("fovea_render_variants_total", "format" => rendered.format.extension()).increment(1);
+        Ok(rendered)
     }
 }
 
@@ -228,20 +276,15 @@ pub fn geometry(header: &Header, plan: &Plan) -> Result<Geometry, transform::Err
     transform::geometry(header.size, header.orientation, header.format == Format::Svg, plan)
 }
 
-/// What a decoder is asked for.
-pub(super) fn want(header: &Header, geometry: &Geometry) -> Want {
-    Want { region: geometry.region_px(header.size), target: geometry.scaled, margin_percent: MARGIN_PERCENT }
-}
-
 /// Makes the variant, on the caller's thread.
 pub fn run(order: &Order, work: &Work) -> Result<Rendered, Error> {
     work.check()?;
     let geometry = order.geometry()?;
     let animates = match order.target {
         Target::Format(format) => order.animated(format),
-        Target::Best(_) => order.header.frames > 1 && order.plan.animate,
+        Target::Best(_) => order.original.frames > 1 && order.plan.animate,
     };
-    if animates && order.header.frames >= order.limits.frames_max {
+    if animates && order.original.frames >= order.limits.frames_max {
         let frames = order.limits.frames_max;
         return Err(decode::Error::TooLarge(format!(
             "its animation has {frames} frames or more; anim_0 shows the first"
@@ -249,7 +292,7 @@ pub fn run(order: &Order, work: &Work) -> Result<Rendered, Error> {
         .into());
     }
     let rendered = if animates {
-        let choice = order.choose(order.header.alpha, || false);
+        let choice = order.choose(order.original.alpha, || false);
         if choice.format.holds_animation() {
             animation::render(order, &geometry, choice, work)?
         } else {
@@ -265,8 +308,8 @@ pub fn run(order: &Order, work: &Work) -> Result<Rendered, Error> {
 /// metadata without touching a pixel, stand in where they are smaller.
 fn original_if_smaller(order: &Order, geometry: &Geometry, rendered: Rendered) -> Rendered {
     use crate::plan::Metadata;
-    let same = rendered.format == order.header.format && order.unchanged(geometry);
-    let animated_alike = order.header.frames == 1 || order.animated(rendered.format);
+    let same = rendered.format == order.original.format && order.unchanged(geometry);
+    let animated_alike = order.original.frames == 1 || order.animated(rendered.format);
     if !same || !animated_alike || rendered.damaged || rendered.bytes.len() < order.source.len() {
         return rendered;
     }
@@ -275,7 +318,7 @@ fn original_if_smaller(order: &Order, geometry: &Geometry, rendered: Rendered) -
         // What may stay of the metadata has been decided on the encoded result; these keep it.
         Metadata::Copyright | Metadata::All => return rendered,
     };
-    match encode::strip(&order.source, order.header.format, keep) {
+    match encode::strip(&order.source, order.original.format, keep) {
         Some(bytes) if bytes.len() < rendered.bytes.len() => Rendered { bytes, quality: None, ..rendered },
         _ => rendered,
     }

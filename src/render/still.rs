@@ -1,6 +1,6 @@
 //! One still picture: decode, transform, encode; and the search for a quality that fits `maxb`.
 
-use super::order::{Order, Rendered, flat, want};
+use super::order::{Order, Rendered, flat};
 use super::{Error, timed};
 use crate::base::{Format, Stage, Stages, Work};
 use crate::pixels::{ColourSpace, Layout, Picture};
@@ -17,10 +17,10 @@ const QUALITY_MIN: u8 = 5;
 pub fn render(order: &Order, geometry: &Geometry, work: &Work) -> Result<Rendered, Error> {
     let mut stages = Stages::default();
     let decoded = timed(&mut stages, Stage::Decode, || {
-        decode::decode(&order.source, &order.header, &want(&order.header, geometry), &order.limits, work)
+        decode::decode(&order.source, &order.header, &order.want(geometry), &order.limits, work)
     })?;
     work.check()?;
-    let damaged = decoded.damaged;
+    let (damaged, covers) = (decoded.damaged, order.covers(decoded.covers));
     // Whether alpha must go is known before the transform only where the URL names the format.
     let flatten = match order.target {
         super::Target::Format(format) if !format.holds_alpha() => Some(PAPER),
@@ -28,7 +28,7 @@ pub fn render(order: &Order, geometry: &Geometry, work: &Work) -> Result<Rendere
     };
     let mut picture = timed(&mut stages, Stage::Transform, || {
         let plan = &order.plan;
-        transform::apply(decoded.picture, decoded.covers, geometry, plan, order.look.light, flatten, work)
+        transform::apply(decoded.picture, covers, geometry, plan, order.look.light, flatten, work)
     })?;
     drop_opaque_alpha(&mut picture);
     let choice = order.choose(picture.layout.has_alpha(), || flat(&picture));
@@ -86,7 +86,7 @@ pub(super) fn told_quality(settings: &encode::Settings) -> Option<u8> {
 }
 
 /// An alpha channel that is opaque everywhere says nothing, costs bytes, and would keep a photo from being a JPEG.
-fn drop_opaque_alpha(picture: &mut Picture) {
+pub(super) fn drop_opaque_alpha(picture: &mut Picture) {
     let channels = picture.layout.channels();
     let Some(samples) = picture.as_u8() else { return };
     if !picture.layout.has_alpha() || samples.chunks_exact(channels).any(|pixel| pixel[channels - 1] != 255) {

@@ -1,6 +1,8 @@
 //! Originals that were uploaded: the catalog says which versions of an asset there are, which is current, and under which key
 //! of the store each lies. It is asked on misses alone; a hit never comes here.
 
+use std::borrow::Cow;
+
 use super::wanted::Wanted;
 use super::{Error, Origin};
 use crate::base::{AssetDigest, Digest, VariantKey};
@@ -9,14 +11,6 @@ use crate::plan::Version;
 
 /// What names the question for an asset's current version, among what failed.
 const CURRENT: &[u8] = b"current";
-
-/// Where an original is.
-pub(super) struct Place {
-    /// What its source is asked for.
-    pub id: String,
-    /// What names it among the fetches under way: of an uploaded asset each version has its own.
-    pub flight: AssetDigest,
-}
 
 impl Origin {
     /// Whether a category's originals are those that were uploaded.
@@ -55,14 +49,13 @@ impl Origin {
         self.memory.forget(&VariantKey { asset, digest: Digest::of(CURRENT) });
     }
 
-    /// Where the original of a request is.
-    pub(super) async fn place(&self, wanted: &Wanted) -> Result<Place, Error> {
+    /// What the source is asked for: the asset's id, or the key under which the store has its version.
+    pub(super) async fn source_id<'a>(&self, wanted: &'a Wanted) -> Result<Cow<'a, str>, Error> {
         if !wanted.category.catalogued {
-            return Ok(Place { id: wanted.id.clone(), flight: wanted.asset });
+            return Ok(Cow::Borrowed(&wanted.id));
         }
-        let found = self.look_up(&wanted.category.name, &wanted.id, Some(&wanted.version.text())).await?;
-        let flight = AssetDigest::new(&wanted.category.name, &found.store_key);
-        Ok(Place { id: found.store_key, flight })
+        let version = wanted.version.text();
+        Ok(Cow::Owned(self.look_up(&wanted.category.name, &wanted.id, Some(&version)).await?.store_key))
     }
 
     async fn look_up(&self, category: &str, id: &str, version: Option<&str>) -> Result<catalog::Version, Error> {

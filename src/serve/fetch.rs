@@ -6,7 +6,6 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use parking_lot::Mutex;
 
-use super::catalogued::Place;
 use super::wanted::Wanted;
 use super::{Client, Error, Origin};
 use crate::base::{Digest, Work};
@@ -46,11 +45,9 @@ impl Origin {
         client: &Client,
         work: &Work,
     ) -> Result<Arc<Fetched>, Error> {
-        let place = self.place(wanted).await?;
-        let (origin, wanted, client, flight) = (self.clone(), wanted.clone(), client.clone(), place.flight);
-        let load =
-            |work: Work| async move { origin.fetch_from(&place, &wanted, &client, None, &work).await.map(Arc::new) };
-        let (outcome, _) = self.fetches.join(flight, work.deadline(), load).await;
+        let (origin, wanted, client, original) = (self.clone(), wanted.clone(), client.clone(), wanted.original);
+        let load = |work: Work| async move { origin.fetch_alone(&wanted, &client, None, &work).await.map(Arc::new) };
+        let (outcome, _) = self.fetches.join(original, work.deadline(), load).await;
         outcome.ok_or_else(|| Error::Internal("fetching the original ended abnormally".into()))?
     }
 
@@ -62,18 +59,7 @@ impl Origin {
         prepaid: Option<Charge>,
         work: &Work,
     ) -> Result<Fetched, Error> {
-        let place = self.place(wanted).await?;
-        self.fetch_from(&place, wanted, client, prepaid, work).await
-    }
-
-    async fn fetch_from(
-        &self,
-        place: &Place,
-        wanted: &Wanted,
-        client: &Client,
-        prepaid: Option<Charge>,
-        work: &Work,
-    ) -> Result<Fetched, Error> {
+        let id = self.source_id(wanted).await?;
         let begun = Instant::now();
         let deadline = work.deadline();
         let bytes_max = wanted.category.limits.source_bytes_max;
@@ -90,7 +76,7 @@ impl Origin {
             }
         };
         let source = &wanted.category.source;
-        let (meta, bytes, mut charge) = source.fetch(&place.id, &client.context, deadline, admit).await?;
+        let (meta, bytes, mut charge) = source.fetch(&id, &client.context, deadline, admit).await?;
         charge.shrink(bytes.len() as u64);
         let bytes = Bytes::from_owner(Charged { bytes, _charge: charge });
         Ok(Fetched { bytes, meta, time: begun.elapsed() })
@@ -109,8 +95,7 @@ impl Origin {
 
     /// Where the category checks versions, one must be the original's own digest.
     pub(super) async fn check_version(&self, wanted: &Wanted, bytes: &Bytes, work: &Work) -> Result<(), Error> {
-        // What the catalog names it has hashed.
-        if !wanted.category.checked || wanted.category.catalogued {
+        if !wanted.category.checked {
             return Ok(());
         }
         match wanted.version {

@@ -12,7 +12,7 @@ use crate::base::{Digest, Format, Limits, Stages, Work};
 use crate::cache::Entry;
 use crate::decode::{self, Header, Model};
 use crate::plan::Plan;
-use crate::render::{self, Look, Order, Target};
+use crate::render::{self, Job, Look, Order, Target};
 use crate::{inspect, transform};
 
 /// The side of the small picture that colours and hashes are taken from.
@@ -24,6 +24,7 @@ impl Origin {
         let header = self.probe(wanted, &fetched.bytes, work).await?;
         let order = Order {
             source: fetched.bytes.clone(),
+            original: header.clone(),
             header,
             plan: Arc::new(Plan::within(SAMPLE_SIDE, SAMPLE_SIDE)),
             target: Target::Format(Format::Png),

@@ -5,14 +5,15 @@ use std::time::{Instant, SystemTime};
 
 use bytes::Bytes;
 
+use super::fetch::Fetched;
+use super::forms::Ask;
 use super::wanted::{Wanted, What};
 use super::{Client, Error, Origin, Phase};
 use crate::base::{ENGINE, Stage, Stages, VariantKey, Work};
 use crate::cache::Entry;
 use crate::cache::derivatives::Found;
 use crate::cache::entry::unix_ms;
-use crate::plan::Plan;
-use crate::render::{Charge, Order, Rendered, Target, Urgency};
+use crate::render::{Rendered, Target, Urgency};
 
 /// Revisions of the engine whose output must not be served any more: none so far.
 const ENGINES_UNSAFE: &[u32] = &[];
@@ -104,11 +105,9 @@ impl Origin {
         work: &Work,
     ) -> Result<Made, Error> {
         let made_at_ms = unix_ms(SystemTime::now());
-        let fetched = self.fetch(wanted, client, work).await?;
-        stages.add(Stage::Source, fetched.time);
-        self.check_version(wanted, &fetched.bytes, work).await?;
         let (key, mut entry) = match &wanted.what {
             What::Original => {
+                let fetched = self.original(wanted, client, &mut stages, work).await?;
                 // A copy: cached bytes must not hold on to the budget for work.
                 let bytes = if fetched.bytes.len() <= 64 << 10 {
                     Bytes::copy_from_slice(&fetched.bytes)
@@ -122,11 +121,13 @@ impl Origin {
                 let entry = Arc::new(entry);
                 return Ok(Made { key: wanted.key, entry, phase: Phase::Source, stages });
             }
-            What::Info => (wanted.key, self.info_entry(wanted, &fetched, work).await?),
+            What::Info => {
+                let fetched = self.original(wanted, client, &mut stages, work).await?;
+                (wanted.key, self.info_entry(wanted, &fetched, work).await?)
+            }
             What::Image { plan, target } => {
-                let order = self.order(wanted, plan, *target, fetched.bytes.clone(), work).await?;
-                drop(fetched);
-                let rendered = self.render(wanted, client, order, urgency, work).await?;
+                let ask = Ask { plan: plan.clone(), target: *target, urgency };
+                let rendered = self.image(wanted, client, ask, &mut stages, work).await?;
                 stages.merge(&rendered.stages);
                 let key = match target {
                     Target::Format(_) => wanted.key,
@@ -140,6 +141,20 @@ impl Origin {
         let entry = Arc::new(entry);
         self.keep(wanted, key, &entry);
         Ok(Made { key, entry, phase: Phase::Miss, stages })
+    }
+
+    /// The original, of the version that was asked for.
+    pub(super) async fn original(
+        self: &Arc<Self>,
+        wanted: &Wanted,
+        client: &Client,
+        stages: &mut Stages,
+        work: &Work,
+    ) -> Result<Arc<Fetched>, Error> {
+        let fetched = self.fetch(wanted, client, work).await?;
+        stages.add(Stage::Source, fetched.time);
+        self.check_version(wanted, &fetched.bytes, work).await?;
+        Ok(fetched)
     }
 
     fn keep(&self, wanted: &Wanted, key: VariantKey, entry: &Arc<Entry>) {
@@ -158,55 +173,6 @@ impl Origin {
             }
         }
     }
-
-    async fn order(
-        &self,
-        wanted: &Wanted,
-        plan: &Arc<Plan>,
-        target: Target,
-        source: Bytes,
-        work: &Work,
-    ) -> Result<Order, Error> {
-        let header = self.probe(wanted, &source, work).await?;
-        let (look, limits) = (wanted.category.look.clone(), wanted.category.limits);
-        Ok(Order { source, header, plan: plan.clone(), target, look, limits })
-    }
-
-    /// Renders when the memory for it is there. Where it is not, the original's bytes are let go while waiting, and fetched
-    /// again into a charge that covers both.
-    async fn render(
-        &self,
-        wanted: &Wanted,
-        client: &Client,
-        order: Order,
-        urgency: Urgency,
-        work: &Work,
-    ) -> Result<Rendered, Error> {
-        let budget = self.renderer.budget();
-        let source_bytes = order.source.len() as u64;
-        let needed = order.bytes_of_work()?;
-        budget.check(source_bytes + needed)?;
-        if let Some(charge) = budget.try_charge(needed) {
-            return Ok(self.renderer.render(order, charge, urgency, work).await?);
-        }
-        let Order { source, plan, target, .. } = order;
-        drop(source);
-        let mut charge = budget.charge(source_bytes + needed, work.deadline()).await?;
-        let prepaid = charge.split(source_bytes);
-        let fetched = self.fetch_alone(wanted, client, Some(prepaid), work).await?;
-        let order = self.order(wanted, &plan, target, fetched.bytes, work).await?;
-        let charge = grown(charge, order.bytes_of_work()?)?;
-        Ok(self.renderer.render(order, charge, urgency, work).await?)
-    }
-}
-
-/// The charge, if it still covers the work after the original was fetched again.
-fn grown(charge: Charge, needed: u64) -> Result<Charge, Error> {
-    if charge.bytes() >= needed {
-        return Ok(charge);
-    }
-    let retry_after = std::time::Duration::from_secs(1);
-    Err(crate::render::Refused::Overloaded { retry_after }.into())
 }
 
 fn variant_entry(rendered: Rendered) -> Entry {

@@ -7,8 +7,10 @@
 mod catalogued;
 mod error;
 mod fetch;
+mod forms;
 mod health;
 mod info;
+mod known;
 mod make;
 mod origin;
 mod purge;

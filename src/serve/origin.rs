@@ -8,6 +8,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use parking_lot::RwLock;
 
 use super::fetch::Fetched;
+use super::forms::Forms;
 use super::make::Made;
 use super::wanted::Wanted;
 use super::{Answer, Client, Error, Phase, Policy};
@@ -69,7 +70,8 @@ pub struct Origin {
     pub(super) renderer: Renderer,
     pub(super) variants: Flights<VariantKey, Result<Made, Error>>,
     pub(super) fetches: Flights<AssetDigest, Result<Arc<Fetched>, Error>>,
-    stats: Flights<AssetDigest, Result<OriginalMeta, Error>>,
+    pub(super) mezzanines: Flights<AssetDigest, Result<Forms, Error>>,
+    pub(super) stats: Flights<AssetDigest, Result<OriginalMeta, Error>>,
     validators: moka::sync::Cache<AssetDigest, (Instant, Arc<str>)>,
     negative_ttl: Duration,
     pub(super) catalog: Option<Catalog>,
@@ -93,6 +95,7 @@ impl Origin {
             renderer: parts.renderer,
             variants: Flights::default(),
             fetches: Flights::default(),
+            mezzanines: Flights::default(),
             stats: Flights::default(),
             validators: moka::sync::Cache::builder().max_capacity(VALIDATORS_MAX).build(),
             negative_ttl: parts.negative_ttl,

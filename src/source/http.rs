@@ -8,7 +8,7 @@ use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{StatusCode, Uri};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
-use super::{Backend, Context, Error, Fault, Original, OriginalMeta};
+use super::{Backend, Context, Error, Fault, MOMENT, Original, OriginalMeta};
 use crate::base::Deadline;
 use crate::net::{self, Client, Hosts, Response};
 
@@ -185,8 +185,7 @@ fn known(headers: &HeaderMap, size: Option<u64>) -> OriginalMeta {
     let validator = match (field(header::ETAG), modified) {
         (Some(etag), _) => etag.to_owned(),
         (None, Some(modified)) => format!("{modified}, {} bytes", size.map_or("?".to_owned(), |size| size.to_string())),
-        // Nothing to tell a change by: each second counts as one, so that nothing stale is taken for fresh.
-        (None, None) => format!("at {}", httpdate::fmt_http_date(SystemTime::now())),
+        (None, None) => format!("{MOMENT}{}", httpdate::fmt_http_date(SystemTime::now())),
     };
     OriginalMeta { size, validator, modified: modified.and_then(|text| httpdate::parse_http_date(text).ok()) }
 }

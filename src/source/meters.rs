@@ -15,6 +15,11 @@ pub fn opened<T>(category: &str, result: &Result<T, Fault>, time: Duration) {
     histogram!(names::SOURCE_OPEN_SECONDS, "category" => category).record(time.as_secs_f64());
 }
 
+/// An original was read.
+pub fn read(category: &str, bytes: usize) {
+    counter!(names::SOURCE_BYTES, "category" => category.to_owned()).increment(bytes as u64);
+}
+
 /// A try follows one that failed.
 pub fn retry(category: &str) {
     counter!(names::SOURCE_RETRIES, "category" => category.to_owned()).increment(1);

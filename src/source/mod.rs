@@ -44,6 +44,22 @@ pub struct OriginalMeta {
     pub modified: Option<SystemTime>,
 }
 
+impl OriginalMeta {
+    /// Whether the validator stays the same for as long as the original does.
+    pub fn lasting(&self) -> bool {
+        lasts(&self.validator)
+    }
+}
+
+/// How the validator of an original begins of which its source says nothing that could tell a change by: the moment stands in for
+/// it, so that nothing stale is taken for fresh.
+const MOMENT: &str = "at ";
+
+/// Whether a validator stays the same for as long as the original does.
+pub fn lasts(validator: &str) -> bool {
+    !validator.starts_with(MOMENT)
+}
+
 /// An opened original.
 pub struct Original {
     /// What is known of it.

@@ -149,7 +149,10 @@ impl Source {
             let charge = admit(meta.clone()).await?;
             tried += 1;
             let error = match original.bytes(self.bytes_max).await {
-                Ok(bytes) => return Ok((meta, bytes, charge)),
+                Ok(bytes) => {
+                    meters::read(&self.category, bytes.len());
+                    return Ok((meta, bytes, charge));
+                }
                 Err(error) => error,
             };
             drop(charge);

@@ -61,6 +61,7 @@ declare! {
 
     Counter SOURCE_REQUESTS = "fovea_source_requests_total": "Tries to open an original, by category and outcome";
     Histogram SOURCE_OPEN_SECONDS = "fovea_source_open_seconds": "Time until an original was opened or not, by category";
+    Counter SOURCE_BYTES = "fovea_source_bytes_total": "Bytes of originals that were read, by category";
     Counter SOURCE_RETRIES = "fovea_source_retries_total": "Tries after a failed one, by category";
     Gauge SOURCE_IN_FLIGHT = "fovea_source_in_flight": "Fetches under way, by category";
     Gauge SOURCE_BREAKER_STATE = "fovea_source_breaker_state": "A category's circuit breaker: 0 closed, 1 half open, 2 open";
@@ -84,6 +85,7 @@ declare! {
     Histogram INGEST_SECONDS = "fovea_ingest_seconds": "From an upload's head to its record, by stage (body, store, record)";
     Counter JOB_CACHE = "fovea_job_cache_total": "Looks at jobs, by whether memory answered (hit, miss)";
 
+    Counter RENDER_MEZZANINES = "fovea_render_mezzanines_total": "Mezzanines made";
     Counter RENDER_VARIANTS = "fovea_render_variants_total": "Variants made, by output format";
     Histogram RENDER_STAGE_SECONDS = "fovea_render_stage_seconds": "Time of a render's stages (decode, transform, encode), by stage";
     Gauge RENDER_BUDGET_USED_BYTES = "fovea_render_budget_used_bytes": "Bytes of work that are charged";

@@ -1,0 +1,136 @@
+//! Making an original's mezzanines: one decode, a cascade of sizes, each encoded so well that what is rendered from it shows no
+//! loss: JPEG of quality 90 with full chroma, lossless WebP where there is alpha.
+
+use bytes::Bytes;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::order::Look;
+use super::still::drop_opaque_alpha;
+use super::{Error, Job, SharedHeader, form, timed};
+use crate::base::{Format, Limits, Orientation, Size, Stage, Stages, Work};
+use crate::decode::{self, Want};
+use crate::encode;
+use crate::inspect;
+use crate::pixels::Picture;
+use crate::plan::Plan;
+use crate::transform::{self, Geometry};
+
+/// Raised when mezzanines are made otherwise: it is part of their keys, since what is rendered from them must not depend on when
+/// they were made.
+pub const REVISION: u32 = 1;
+
+/// JPEG's quality. At it 4:4:4 is smaller and better than quality 95 with halved chroma.
+const QUALITY: u8 = 90;
+
+/// How much larger than the largest mezzanine a reduced decode must stay, in hundredths; 0 decodes at full scale.
+const DECODE_MARGIN_PERCENT: u32 = 0;
+
+/// Mezzanines to make.
+#[derive(Clone, Debug)]
+pub struct Making {
+    /// The original.
+    pub source: Bytes,
+    /// Its header.
+    pub header: SharedHeader,
+    /// Which widths, ascending; see [`form::widths`].
+    pub widths: Vec<u32>,
+    /// The category's settings.
+    pub look: Arc<Look>,
+    /// Bounds on originals.
+    pub limits: Limits,
+}
+
+/// Mezzanines that were made.
+#[derive(Clone, Debug)]
+pub struct Mezzanines {
+    /// The files, in the order of [`Making::widths`]. None where the original has none: flat graphics stay as they are, and
+    /// what is broken is not kept.
+    pub files: Vec<Mezzanine>,
+    /// Where the time went.
+    pub stages: Stages,
+}
+
+/// One of them.
+#[derive(Clone, Debug)]
+pub struct Mezzanine {
+    /// Its width, upright.
+    pub width: u32,
+    /// The file.
+    pub bytes: Vec<u8>,
+    /// JPEG or WebP.
+    pub format: Format,
+    /// Its size as stored.
+    pub size: Size,
+}
+
+impl Making {
+    fn want(&self) -> Want {
+        let target = form::size(&self.header, self.widths.last().copied().unwrap_or(1));
+        Want { region: self.header.size.rect(), target, margin_percent: DECODE_MARGIN_PERCENT }
+    }
+
+    fn geometry(&self, width: u32) -> Geometry {
+        let stored = self.header.size;
+        let size = form::size(&self.header, width);
+        let region = [0.0, 0.0, f64::from(stored.width), f64::from(stored.height)];
+        Geometry { region, scaled: size, turn: Orientation::Upright, offset: (0, 0), canvas: size }
+    }
+}
+
+impl Job for Making {
+    type Output = Mezzanines;
+
+    fn bytes_of_work(&self) -> Result<u64, Error> {
+        let Some(largest) = self.widths.last() else { return Ok(0) };
+        let geometry = self.geometry(*largest);
+        let channels = if self.header.alpha || self.header.model == decode::Model::Cmyk { 4 } else { 3 };
+        let settings = settings(self.header.alpha);
+        let transforming = transform::bytes_of_work(self.header.size, channels, &geometry, self.look.light);
+        Ok(decode::bytes_of_work(&self.header, &self.want())
+            + transforming
+            + 2 * geometry.canvas.pixels() * channels as u64
+            + encode::bytes_of_work(geometry.canvas, &settings))
+    }
+
+    fn source(&self) -> &Bytes {
+        &self.source
+    }
+
+    fn run(self, waited: Duration, work: &Work) -> Result<Mezzanines, Error> {
+        let mut stages = Stages::default();
+        stages.add(Stage::Queue, waited);
+        let decoded = timed(&mut stages, Stage::Decode, || {
+            decode::decode(&self.source, &self.header, &self.want(), &self.limits, work)
+        })?;
+        let lossless = self.header.format != Format::Jpeg;
+        if decoded.damaged || (lossless && inspect::is_flat(&decoded.picture)) {
+            return Ok(Mezzanines { files: Vec::new(), stages });
+        }
+        let (mut picture, mut covers) = (decoded.picture, decoded.covers);
+        let mut files = Vec::with_capacity(self.widths.len());
+        for width in self.widths.iter().rev() {
+            let geometry = self.geometry(*width);
+            picture = timed(&mut stages, Stage::Transform, || {
+                transform::apply(picture, covers, &geometry, &Plan::DEFAULT, self.look.light, None, work)
+            })?;
+            covers = geometry.region;
+            drop_opaque_alpha(&mut picture);
+            let (bytes, format) = timed(&mut stages, Stage::Encode, || encoded(&picture, work))?;
+            files.push(Mezzanine { width: *width, bytes, format, size: picture.size });
+        }
+        files.reverse();
+        metrics::counter!("fovea_render_mezzanines_total").increment(files.len() as u64);
+        Ok(Mezzanines { files, stages })
+    }
+}
+
+fn encoded(picture: &Picture, work: &Work) -> Result<(Vec<u8>, Format), Error> {
+    let settings = settings(picture.layout.has_alpha());
+    Ok((encode::still(picture, &settings, work)?, settings.format))
+}
+
+fn settings(alpha: bool) -> encode::Settings {
+    let format = if alpha { Format::WebP } else { Format::Jpeg };
+    encode::Settings { format, quality: QUALITY, lossless: alpha, progressive: false, exif: None, icc: None }
+}
