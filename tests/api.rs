@@ -51,7 +51,11 @@ async fn nothing_answers_without_a_key() {
     for (method, path) in operations(&server, &names).await {
         for shown in ["", "wrong", "fovea_0123456789abcdef_c2VjcmV0", &TOKEN[1..]] {
             let answer = server.with_key(shown).send(method.clone(), &path, &[], "").await;
-            assert_eq!((answer.status.as_u16(), text(&answer.json(), "code")), (401, "unauthorised"), "{method} {path}");
+            assert_eq!(
+                (answer.status.as_u16(), text(&answer.json(), "code")),
+                (401, "unauthorised"),
+                "{method} {path}"
+            );
             assert_eq!(answer.header("www-authenticate"), "Bearer realm=\"fovea\"", "{method} {path}");
         }
     }
@@ -143,7 +147,9 @@ async fn the_first_start_makes_an_admins_key_once() {
     assert!(key.starts_with("fovea_") && !key.contains(' '), "{said}");
     let listed = String::from_utf8(run(&["key", "list", "--config", "f.toml"]).stdout).unwrap();
     assert!(listed.contains("uploader") && !listed.contains(key), "{listed}");
-    assert!(!run(&["key", "create", "--role", "uploader", "--category", "none", "--config", "f.toml"]).status.success());
+    assert!(
+        !run(&["key", "create", "--role", "uploader", "--category", "none", "--config", "f.toml"]).status.success()
+    );
 
     let server = Fovea::start_untold("").await;
     let log = server.log();
@@ -170,7 +176,8 @@ async fn another_owner_sees_nothing_by_any_route() {
             if path == "/v1/events" {
                 continue;
             }
-            let body = if method == Method::GET { "" } else { r#"{"asset":"shop/secret.jpg","items":["shop/secret.jpg"]}"# };
+            let body =
+                if method == Method::GET { "" } else { r#"{"asset":"shop/secret.jpg","items":["shop/secret.jpg"]}"# };
             let answer = bob.send(method.clone(), &path, &[], body).await;
             let said = String::from_utf8_lossy(&answer.body);
             assert!(!said.contains("secret.jpg") && !said.contains("secret things"), "{method} {path}: {said}");
@@ -213,13 +220,18 @@ async fn listen(
         request = request.header(*name, *value);
     }
     let answer = sender.send_request(request.body(Empty::<Bytes>::new()).unwrap()).await.unwrap();
-    assert_eq!((answer.status().as_u16(), &answer.headers()["content-type"]), (200, &"text/event-stream".parse().unwrap()));
+    assert_eq!(
+        (answer.status().as_u16(), &answer.headers()["content-type"]),
+        (200, &"text/event-stream".parse().unwrap())
+    );
     let (mut body, mut buffer, mut events) = (answer.into_body(), String::new(), Vec::new());
     let read = async {
         while let Some(frame) = body.frame().await {
             buffer += &String::from_utf8_lossy(&frame.unwrap().into_data().unwrap());
             while let Some((block, rest)) = buffer.split_once("\n\n") {
-                let field = |name: &str| block.lines().find_map(|line| line.strip_prefix(name)).map(|text| text.trim().to_owned());
+                let field = |name: &str| {
+                    block.lines().find_map(|line| line.strip_prefix(name)).map(|text| text.trim().to_owned())
+                };
                 if let (Some(id), Some(kind), Some(data)) = (field("id:"), field("event:"), field("data:")) {
                     events.push((id.parse().unwrap(), kind, serde_json::from_str(&data).unwrap()));
                 }
@@ -255,7 +267,8 @@ async fn events_go_on_where_the_client_left() {
     assert!(live.windows(2).all(|pair| pair[0].0 < pair[1].0), "{live:?}");
     for at in [0, live.len() / 2] {
         let id = live[at].0.to_string();
-        let rest = listen(&api, "/v1/events?asset=shop/a.jpg", &[("last-event-id", &id)], Duration::from_secs(30), done).await;
+        let rest =
+            listen(&api, "/v1/events?asset=shop/a.jpg", &[("last-event-id", &id)], Duration::from_secs(30), done).await;
         assert_eq!(rest, live[at + 1..], "all that followed, once");
     }
     let of_job = format!("/v1/events?after=0&job={}", text(&taken, "job_id"));
@@ -277,8 +290,16 @@ async fn variants_are_made_on_demand() {
     let named = json!({ "category": "shop", "id": "a.jpg" });
     for (path, body, variant) in [
         ("/v1/jobs", json!({ "asset": "shop/a.jpg", "variants": ["w_90.webp"] }), "w_90.webp"),
-        ("/v1/resize", json!({ "asset": named, "width": 91, "height": 40, "fit": "cover", "format": "jpg" }), "w_91,h_40,fit_cover.jpg"),
-        ("/v1/crop", json!({ "asset": "shop/a.jpg", "x": 10, "y": 20, "width": 64, "height": 32, "format": "png" }), "crop_10:20:64:32.png"),
+        (
+            "/v1/resize",
+            json!({ "asset": named, "width": 91, "height": 40, "fit": "cover", "format": "jpg" }),
+            "w_91,h_40,fit_cover.jpg",
+        ),
+        (
+            "/v1/crop",
+            json!({ "asset": "shop/a.jpg", "x": 10, "y": 20, "width": 64, "height": 32, "format": "png" }),
+            "crop_10:20:64:32.png",
+        ),
     ] {
         let answer = api.post(path, body).await;
         assert_eq!(answer.status, 202, "{path} {:?}", answer.body);
@@ -288,9 +309,15 @@ async fn variants_are_made_on_demand() {
         let made = server.get(&url).await;
         assert!(made.status == 200 && made.header("cache-status").contains("hit"), "{made:?}");
     }
-    let batch = api.post("/v1/jobs", json!({ "assets": ["shop/a.jpg", "shop/b/c.jpg"], "variants": ["w_77.jpg", "w_78.jpg"] })).await;
+    let batch = api
+        .post("/v1/jobs", json!({ "assets": ["shop/a.jpg", "shop/b/c.jpg"], "variants": ["w_77.jpg", "w_78.jpg"] }))
+        .await;
     let job = api.completed(&batch.json()).await;
-    assert_eq!((&job["kind"], &job["progress"]["done"], &job["progress"]["total"]), (&json!("batch"), &json!(2), &json!(2)), "{job}");
+    assert_eq!(
+        (&job["kind"], &job["progress"]["done"], &job["progress"]["total"]),
+        (&json!("batch"), &json!(2), &json!(2)),
+        "{job}"
+    );
     let parts = api.get(&format!("/v1/jobs?parent={}", text(&job, "id"))).await.json();
     assert_eq!(parts["items"].as_array().unwrap().len(), 2, "{parts}");
     for (body, status) in [
@@ -325,7 +352,11 @@ async fn jobs_are_listed_in_pages_cancelled_and_tried_again() {
     assert_eq!(post("retry").await.status, 409, "it waits");
     assert_eq!(api.get(&format!("/v1/jobs/{id}")).await.json()["status"], "queued");
     assert_eq!(text(&post("cancel").await.json(), "status"), "cancelled");
-    assert_eq!(api.get(&format!("/v1/jobs/{id}")).await.json()["status"], "cancelled", "what was remembered is forgotten");
+    assert_eq!(
+        api.get(&format!("/v1/jobs/{id}")).await.json()["status"],
+        "cancelled",
+        "what was remembered is forgotten"
+    );
     assert_eq!(post("cancel").await.status, 409);
     assert_eq!(text(&post("retry").await.json(), "status"), "queued");
     assert_eq!(api.get("/v1/jobs?status=cancelled").await.json()["items"], json!([]));
@@ -342,7 +373,8 @@ async fn jobs_are_listed_in_pages_cancelled_and_tried_again() {
 
 #[tokio::test]
 async fn galleries_keep_an_order_and_sign_downloads() {
-    let server = Fovea::start_all(&format!("{}{KEYS}", SHOP.replace("originals = \"public\"", "originals = \"signed\""))).await;
+    let server =
+        Fovea::start_all(&format!("{}{KEYS}", SHOP.replace("originals = \"public\"", "originals = \"signed\""))).await;
     let api = server.root();
     for id in ["a.jpg", "b.jpg", "c.jpg"] {
         api.completed(&api.taken(&format!("/v1/assets/shop/{id}"), small()).await).await;
@@ -389,7 +421,8 @@ async fn galleries_keep_an_order_and_sign_downloads() {
 async fn a_key_and_an_address_have_an_allowance() {
     let limits = "key_per_second = 1\nkey_burst = 3\naddress_per_second = 1\naddress_burst = 8\n";
     let server = Fovea::start_with_api(SHOP, limits).await;
-    let seen: Vec<_> = futures_util::future::join_all((0..5).map(|_| async { server.root().get("/v1/assets").await })).await;
+    let seen: Vec<_> =
+        futures_util::future::join_all((0..5).map(|_| async { server.root().get("/v1/assets").await })).await;
     let well: Vec<_> = seen.iter().filter(|answer| answer.status == 200).collect();
     assert_eq!(well.len(), 3, "{seen:?}");
     assert_eq!(well[0].header("ratelimit-limit"), "3");
@@ -398,7 +431,10 @@ async fn a_key_and_an_address_have_an_allowance() {
     assert_eq!(left, ["0", "1", "2"]);
     let refused = seen.iter().find(|answer| answer.status == 429).unwrap();
     assert_eq!((text(&refused.json(), "code"), refused.header("retry-after")), ("too-many-requests", "1"));
-    let wrong = futures_util::future::join_all((0..9).map(|_| async { server.with_key("guess").get("/v1/assets").await.status })).await;
+    let wrong = futures_util::future::join_all(
+        (0..9).map(|_| async { server.with_key("guess").get("/v1/assets").await.status }),
+    )
+    .await;
     assert!(wrong.contains(&http::StatusCode::TOO_MANY_REQUESTS), "guessing is slowed: {wrong:?}");
     assert_eq!(server.api("/health").await.status, 200, "health is not");
 }

@@ -119,8 +119,12 @@ async fn a_signed_put_bypasses_the_api() {
     let complete = text(&offer, "complete_url");
     let early = api.send(Method::POST, complete, &[], "").await;
     assert_eq!((early.status.as_u16(), text(&early.json(), "code")), (409, "not-put"));
-    let headers: Vec<(&str, &str)> =
-        offer["headers"].as_object().unwrap().iter().map(|(name, value)| (name.as_str(), value.as_str().unwrap())).collect();
+    let headers: Vec<(&str, &str)> = offer["headers"]
+        .as_object()
+        .unwrap()
+        .iter()
+        .map(|(name, value)| (name.as_str(), value.as_str().unwrap()))
+        .collect();
     let put = server.try_send(Method::PUT, text(&offer, "url"), &headers, Bytes::from(photo())).await.unwrap();
     assert_eq!(put.status, 200, "{put:?}");
     let stranger = api.key("uploader", "bob", &[]).await;
@@ -146,9 +150,7 @@ async fn what_lies_in_the_inbox_is_taken_when_the_bucket_tells() {
     let plain = PutOptions::default();
     store.put("inbox/shop/peaks/two words.jpg", photo().into(), &plain).await.unwrap();
     store.put("inbox/shop/notes.txt", Bytes::from_static(b"no picture"), &plain).await.unwrap();
-    let record = |key: &str| {
-        json!({ "eventName": "ObjectCreated:Put", "s3": { "bucket": { "name": "ingest-inbox" }, "object": { "key": key } } })
-    };
+    let record = |key: &str| json!({ "eventName": "ObjectCreated:Put", "s3": { "bucket": { "name": "ingest-inbox" }, "object": { "key": key } } });
     let message = json!({ "Records": [
         record("pre/inbox/shop/peaks/two+words.jpg"),
         record("pre/inbox/shop/notes.txt"),
@@ -157,7 +159,11 @@ async fn what_lies_in_the_inbox_is_taken_when_the_bucket_tells() {
     let noted = api.post("/v1/notifications/s3", message.clone()).await;
     assert_eq!(noted.status, 200, "{:?}", noted.body);
     let noted: Value = noted.json();
-    assert_eq!((&noted["assets"][0]["asset"], &noted["passed"]), (&json!("shop/peaks/two words.jpg"), &json!(1)), "{noted}");
+    assert_eq!(
+        (&noted["assets"][0]["asset"], &noted["passed"]),
+        (&json!("shop/peaks/two words.jpg"), &json!(1)),
+        "{noted}"
+    );
     assert_eq!(noted["errors"][0]["code"], "unsupported-format", "{noted}");
     api.completed(&noted["assets"][0]).await;
     assert!(matches!(store.head("inbox/shop/peaks/two words.jpg").await, Err(Error::NotFound)));

@@ -145,7 +145,10 @@ async fn a_form_brings_many_files() {
     let files = answer.json();
     let assets: Vec<&str> = files["assets"].as_array().unwrap().iter().map(|asset| text(asset, "asset")).collect();
     assert_eq!(assets, ["shop/peaks/first", "shop/two_words.png"]);
-    assert_eq!((&files["errors"][0]["filename"], &files["errors"][0]["code"]), (&json!("notes.txt"), &json!("unsupported-format")));
+    assert_eq!(
+        (&files["errors"][0]["filename"], &files["errors"][0]["code"]),
+        (&json!("notes.txt"), &json!("unsupported-format"))
+    );
     for asset in files["assets"].as_array().unwrap() {
         let job = api.completed(asset).await;
         assert_eq!(job["progress"]["total"], 1, "{job}");
@@ -284,11 +287,9 @@ async fn urls_are_fetched_as_sources_are() {
     assert_eq!(taken.status, 202, "{:?}", taken.body);
     assert_eq!(text(&taken.json(), "asset"), "shop/a.jpg");
     api.completed(&taken.json()).await;
-    for (path, status, code) in [
-        ("/away", 403, "source-forbidden"),
-        ("/page", 415, "unsupported-format"),
-        ("/none", 502, "fetch-failed"),
-    ] {
+    for (path, status, code) in
+        [("/away", 403, "source-forbidden"), ("/page", 415, "unsupported-format"), ("/none", 502, "fetch-failed")]
+    {
         let answer = fetch(path).await;
         assert_eq!((answer.status.as_u16(), text(&answer.json(), "code")), (status, code), "{path}");
     }

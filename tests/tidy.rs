@@ -25,7 +25,19 @@ const ROOMS: &[(&str, &[&str])] = &[
     // picture that info.json is made of from one room to the other.
     (
         "serve",
-        &["plan", "pixels", "object", "source", "decode", "inspect", "transform", "encode", "render", "cache", "catalog"],
+        &[
+            "plan",
+            "pixels",
+            "object",
+            "source",
+            "decode",
+            "inspect",
+            "transform",
+            "encode",
+            "render",
+            "cache",
+            "catalog",
+        ],
     ),
     ("auth", &["catalog"]),
     ("ingest", &["plan", "object", "net", "decode", "inspect", "catalog", "queue"]),

@@ -6,6 +6,6 @@ mod ingest;
 mod origin;
 mod serve;
 
-pub use origin::{look, origin, urls};
 pub use ingest::catalog;
+pub use origin::{look, origin, urls};
 pub use serve::serve;

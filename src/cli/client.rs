@@ -116,13 +116,7 @@ pub(super) fn request(
     send(to, method, headers, Sent::Text(body), timeout)
 }
 
-fn send(
-    to: &Endpoint,
-    method: &str,
-    headers: &[(&str, &str)],
-    body: Sent<'_>,
-    timeout: Duration,
-) -> Result<Answer> {
+fn send(to: &Endpoint, method: &str, headers: &[(&str, &str)], body: Sent<'_>, timeout: Duration) -> Result<Answer> {
     let (mut reader, length): (Box<dyn Read>, u64) = match body {
         Sent::Text(text) => (Box::new(text.as_bytes()), text.len() as u64),
         Sent::File(path) => {

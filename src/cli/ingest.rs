@@ -65,8 +65,8 @@ struct Found {
 
 /// What became of a file.
 enum Done {
-    /// The server has it; the job, where it began one.
-    Sent(Option<String>),
+    /// The server has taken it.
+    Sent,
     /// It was there before.
     Passed,
 }
@@ -102,16 +102,17 @@ impl Ingest {
         if self.is_there(config, &place, &file.path)? {
             return Ok(Done::Passed);
         }
-        let variants = self.variants.as_deref().map_or(String::new(), |variants| {
-            format!("?variants={}", utf8_percent_encode(variants, NON_ALPHANUMERIC))
-        });
+        let variants = self
+            .variants
+            .as_deref()
+            .map_or(String::new(), |variants| format!("?variants={}", utf8_percent_encode(variants, NON_ALPHANUMERIC)));
         let path = format!("{place}{variants}");
         let answer = patiently(|| self.api.ask(config, "PUT", &path, Sent::File(&file.path), TIMEOUT))?.json()?;
         let job = answer["job_id"].as_str().map(str::to_owned);
         if let (true, Some(job)) = (self.wait, &job) {
             self.wait_for(config, job)?;
         }
-        Ok(Done::Sent(job))
+        Ok(Done::Sent)
     }
 
     /// Whether the server has this content under this id.
@@ -172,7 +173,9 @@ fn find(path: &Path, prefix: &str, files: &mut Vec<Found>) -> Result<()> {
         for entry in fs::read_dir(folder).with_context(|| folder.display().to_string())? {
             let entry = entry?;
             let found = entry.file_name();
-            let Some(found) = found.to_str().filter(|found| matches(name.as_bytes(), found.as_bytes())) else { continue };
+            let Some(found) = found.to_str().filter(|found| matches(name.as_bytes(), found.as_bytes())) else {
+                continue;
+            };
             if entry.path().is_file() {
                 files.push(Found { id: format!("{prefix}{found}"), path: entry.path() });
             }
@@ -235,7 +238,7 @@ impl Progress {
     fn note(&self, file: &Found, done: Result<Done>) {
         let mut text = String::new();
         match done {
-            Ok(Done::Sent(_)) => drop(self.sent.fetch_add(1, Ordering::Relaxed)),
+            Ok(Done::Sent) => drop(self.sent.fetch_add(1, Ordering::Relaxed)),
             Ok(Done::Passed) => drop(self.passed.fetch_add(1, Ordering::Relaxed)),
             Err(error) => {
                 self.failed.fetch_add(1, Ordering::Relaxed);

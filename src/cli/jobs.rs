@@ -42,7 +42,13 @@ impl Jobs {
             let text = |name: &str| job[name].as_str().unwrap_or("-").to_owned();
             let (progress, error) = (&job["progress"], job["error"].as_str());
             let done = format!("{}/{}", progress["done"], progress["total"]);
-            print!("{:<28} {:<11} {:<10} {:<9} {done:>9}  ", text("id"), text("status"), text("kind"), text("priority"));
+            print!(
+                "{:<28} {:<11} {:<10} {:<9} {done:>9}  ",
+                text("id"),
+                text("status"),
+                text("kind"),
+                text("priority")
+            );
             println!("{}{}", text("asset"), error.map_or(String::new(), |error| format!(": {error}")));
         }
         Ok(ExitCode::SUCCESS)

@@ -198,7 +198,8 @@ impl Check<'_> {
             "a category's name is 1 to 63 lower-case letters, digits and hyphens".to_owned()
         });
         self.must(category.ingest || category.source != SourceLocation::Unset, &at("source"), || {
-            "wants \"file:PATH\", \"s3://BUCKET/PREFIX\" or \"https://HOST/BASE\"; or ingest = true, for uploads".to_owned()
+            "wants \"file:PATH\", \"s3://BUCKET/PREFIX\" or \"https://HOST/BASE\"; or ingest = true, for uploads"
+                .to_owned()
         });
         self.must(!category.ingest || category.source == SourceLocation::Unset, &at("ingest"), || {
             "a category that takes uploads has no source: its originals are those of ingest.store".to_owned()

@@ -270,7 +270,7 @@ fn every_problem_is_named_at_once() {
         "`memry` (fovea.toml): there is no such key; did you mean `memory`?",
         "`category.a.unsigned` (fovea.toml): must be one of `options`, `presets`, `none`, not \"maybe\"",
         "`category.b.quality_jpeg` (fovea.toml): must be from 1 to 100, not 101",
-        "`category.b.source` (the built-in defaults): wants \"file:PATH\", \"s3://BUCKET/PREFIX\" or \"https://HOST/BASE\"",
+        "`category.b.source` (the built-in defaults): wants \"file:PATH\", \"s3://BUCKET/PREFIX\" or \"https://HOST/BASE\"; or ingest = true, for uploads",
     ] {
         assert!(found.iter().any(|problem| problem == expected), "not found: {expected}\nin {found:#?}");
     }

@@ -255,7 +255,9 @@ impl From<&catalog::Error> for Problem {
                     .after(*retry_after)
                     .at_level(Level::INFO)
             }
-            catalog::Error::State(_) => refused(StatusCode::CONFLICT, "not-in-this-state", "Not possible in this state"),
+            catalog::Error::State(_) => {
+                refused(StatusCode::CONFLICT, "not-in-this-state", "Not possible in this state")
+            }
             catalog::Error::Unavailable(_) => Self {
                 detail: "the catalog does not answer".to_owned(),
                 ..passing(StatusCode::SERVICE_UNAVAILABLE, "catalog-unavailable", "The catalog does not answer", error)
@@ -415,12 +417,9 @@ impl From<Refusal> for Problem {
                 "Credentials are needed",
                 "send an API key that holds as Authorization: Bearer",
             ),
-            Refusal::Forbidden => (
-                StatusCode::FORBIDDEN,
-                "forbidden",
-                "The credentials do not allow this",
-                "the key is not for this",
-            ),
+            Refusal::Forbidden => {
+                (StatusCode::FORBIDDEN, "forbidden", "The credentials do not allow this", "the key is not for this")
+            }
             Refusal::BadQuery => (
                 StatusCode::BAD_REQUEST,
                 "bad-query",

@@ -114,8 +114,7 @@ impl Ingest {
     ) -> Result<Taken, Error> {
         self.expect(&order).await?;
         let bytes_max = self.bytes_max(&order.category)?;
-        let spooled =
-            staged("body", self.parts.spool.receive(body, bytes_max, self.parts.patience)).await?;
+        let spooled = staged("body", self.parts.spool.receive(body, bytes_max, self.parts.patience)).await?;
         self.keep(order, spooled).await
     }
 
@@ -136,11 +135,8 @@ impl Ingest {
                 batch: order.batch,
             },
         );
-        let subject = Subject {
-            category: order.category.clone(),
-            asset: order.id.clone(),
-            version: Some(version.clone()),
-        };
+        let subject =
+            Subject { category: order.category.clone(), asset: order.id.clone(), version: Some(version.clone()) };
         let task = Task::Inspect { variants: order.variants.clone(), prewarm: true };
         let mut job = task.job(&order.owner, Some(subject), priority);
         job.trace.clone_from(&order.trace);

@@ -116,8 +116,7 @@ mod tests {
     #[test]
     fn a_record_names_an_original_of_the_inbox_or_nothing() {
         let check = |event: &str, bucket: &str, key: &str| {
-            let place =
-                Place { bucket: Bucket { name: bucket.to_owned() }, object: Object { key: key.to_owned() } };
+            let place = Place { bucket: Bucket { name: bucket.to_owned() }, object: Object { key: key.to_owned() } };
             Record { event: event.to_owned(), s3: place }.original("ours", "pre/")
         };
         let shoes = |id: &str| Some(("shop".to_owned(), id.to_owned()));

@@ -5,7 +5,6 @@ use std::time::Duration;
 use super::{Error, Ingest, Order, Taken, names};
 use crate::catalog::{Upload, UploadState};
 use crate::object::{self, Presigned, PutOptions};
-use crate::queue::Priority;
 
 /// What is said of an original that will be put.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -122,12 +121,4 @@ impl Ingest {
         }
         self.take(order, reading.body).await
     }
-}
-
-/// The priority that a name stands for.
-///
-/// # Errors
-/// It is none of `critical`, `high`, `normal`, `low`.
-pub fn priority(name: &str) -> Result<Priority, String> {
-    name.parse().map_err(|_| format!("a priority is critical, high, normal or low, not {name:?}"))
 }

@@ -105,9 +105,8 @@ impl Urls {
 
     /// A key that may sign for a category: the first by name.
     pub fn kid_for(&self, category: &str) -> Option<Arc<str>> {
-        let may = |signer: &&Signer| {
-            signer.categories.is_empty() || signer.categories.iter().any(|name| name == category)
-        };
+        let may =
+            |signer: &&Signer| signer.categories.is_empty() || signer.categories.iter().any(|name| name == category);
         self.signers.iter().find(may).map(|signer| signer.kid.clone())
     }
 

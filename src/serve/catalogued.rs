@@ -33,7 +33,8 @@ impl Origin {
                 if let Some(failure) = self.memory.failure(&question) {
                     return Err(failure);
                 }
-                let current = self.look_up(category, id, None).await.inspect_err(|error| self.remember(question, error))?;
+                let current =
+                    self.look_up(category, id, None).await.inspect_err(|error| self.remember(question, error))?;
                 let text: std::sync::Arc<str> = current.version.into();
                 self.keep_validator(asset, text.clone());
                 text

@@ -212,21 +212,16 @@ pub async fn post(
     let Some(asset) = assets.first() else { return Err(first.unwrap_or_else(|| bad(&"the form holds no file"))) };
     let (job, version) = (asset.job_id.clone(), asset.version.clone());
     let alone = assets.len() == 1 && errors.is_empty();
-    let files = Files {
-        job_id: alone.then(|| job.clone()),
-        version: alone.then_some(version),
-        assets,
-        errors,
-    };
+    let files = Files { job_id: alone.then(|| job.clone()), version: alone.then_some(version), assets, errors };
     Ok(accepted(files, &job))
 }
 
 /// A short field of a form.
 async fn text(mut field: axum::extract::multipart::Field<'_>) -> Result<String, Problem> {
     let mut bytes = Vec::new();
-    while let Some(piece) = field.chunk().await.map_err(|error| {
-        Problem::from(Refusal::BadBody).with_detail(error.to_string())
-    })? {
+    while let Some(piece) =
+        field.chunk().await.map_err(|error| Problem::from(Refusal::BadBody).with_detail(error.to_string()))?
+    {
         if bytes.len() + piece.len() > FIELD_BYTES_MAX {
             return Err(Refusal::BodyTooLarge.into());
         }
@@ -385,8 +380,7 @@ pub async fn delete(
     let principal = caller.at_least_in(Role::Operator, &category)?;
     let version = asked.text("version");
     let asset = api.catalog.asset(principal.sees(), &category, &id).await?;
-    let subject =
-        Subject { category: category.clone(), asset: id.clone(), version: version.map(str::to_owned) };
+    let subject = Subject { category: category.clone(), asset: id.clone(), version: version.map(str::to_owned) };
     let job = Task::Delete {}.job(&asset.owner, Some(subject), Priority::High);
     let job_id = api.catalog.begin_delete(principal.sees(), &category, &id, version, job).await?;
     // This process forgets it at once; the job sees to the store, and to every other.

@@ -114,7 +114,9 @@ mod tests {
                 ids.insert(format!("{method} {path}"));
             }
         }
-        for wanted in ["put /v1/assets/{category}/{*id}", "post /v1/assets:fetch", "post /v1/queue:clear", "get /v1/events"] {
+        for wanted in
+            ["put /v1/assets/{category}/{*id}", "post /v1/assets:fetch", "post /v1/queue:clear", "get /v1/events"]
+        {
             assert!(ids.contains(wanted), "{wanted} is missing of {ids:?}");
         }
     }

@@ -87,11 +87,5 @@ pub(super) async fn link(
     let found = api.catalog.find_version(category, id, version).await?.ok_or(catalog::Error::NotFound)?;
     let place = Original { category, id, version: &found.version, format: &found.format };
     let (url, expires) = api.download(&place, valid_s)?;
-    Ok(Download {
-        asset: format!("{category}/{id}"),
-        version: found.version,
-        filename: found.filename,
-        url,
-        expires,
-    })
+    Ok(Download { asset: format!("{category}/{id}"), version: found.version, filename: found.filename, url, expires })
 }

@@ -34,8 +34,7 @@ pub struct Rates {
     pub address: Option<Rate>,
 }
 
-type KeyLimiter =
-    RateLimiter<Arc<str>, DefaultKeyedStateStore<Arc<str>>, DefaultClock, StateInformationMiddleware>;
+type KeyLimiter = RateLimiter<Arc<str>, DefaultKeyedStateStore<Arc<str>>, DefaultClock, StateInformationMiddleware>;
 
 /// The allowance of each key.
 struct KeyLimit {

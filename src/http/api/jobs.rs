@@ -70,11 +70,7 @@ async fn version(api: &Api, job: &Job) -> Result<Option<Version>, Problem> {
     ),
     responses((status = 200, body = Paged<JobView>), (status = 400, body = ProblemDocument))
 )]
-pub async fn list(
-    State(api): State<Arc<Api>>,
-    caller: Caller,
-    asked: Asked,
-) -> Result<Json<Paged<JobView>>, Problem> {
+pub async fn list(State(api): State<Arc<Api>>, caller: Caller, asked: Asked) -> Result<Json<Paged<JobView>>, Problem> {
     let principal = caller.at_least(Role::Viewer)?;
     let asset = asked.asset()?;
     let category = asset.as_ref().map(|(category, _)| category.clone());
@@ -86,9 +82,10 @@ pub async fn list(
         parent: asked.text("parent").map(str::to_owned),
     };
     let page = api.catalog.jobs(principal.sees(), &filter, asked.cursor(), asked.limit()?).await?;
-    let items = page.items.into_iter().filter(|job| {
-        job.subject.as_ref().is_none_or(|subject| principal.may_in(&subject.category))
-    });
+    let items = page
+        .items
+        .into_iter()
+        .filter(|job| job.subject.as_ref().is_none_or(|subject| principal.may_in(&subject.category)));
     // Without what is known of each original: that is asked of one job.
     let items = items.map(|job| JobView::of(&api, job, None)).collect();
     Ok(Json(Paged { items, next: page.next }))

@@ -127,7 +127,9 @@ fn scope(api: &Api, principal: &Principal, asked: Option<Vec<String>>) -> Result
             return Err(bad_query(format!("there is no category {category:?}")));
         }
         if !principal.may_in(category) {
-            return Err(Problem::from(Refusal::Forbidden).with_detail("a key is for no more categories than its maker's"));
+            return Err(
+                Problem::from(Refusal::Forbidden).with_detail("a key is for no more categories than its maker's")
+            );
         }
     }
     Ok(Some(asked))

@@ -64,7 +64,8 @@ impl Api {
     pub(super) fn url(&self, category: &str, id: &str, version: &str, variant: &str) -> String {
         let Ok(request) = self.read(category, id, version, variant) else { return String::new() };
         let urls = self.origin.urls();
-        let needed = matches!(urls.read(&request.canonical, now()), Err(error) if error.kind == ErrorKind::SignatureNeeded);
+        let needed =
+            matches!(urls.read(&request.canonical, now()), Err(error) if error.kind == ErrorKind::SignatureNeeded);
         let signed = if needed { urls.kid_for(category) } else { None }
             .and_then(|kid| urls.sign(&kid, 0, &request.canonical).ok());
         self.whole(category, signed.as_deref().unwrap_or(&request.canonical))

@@ -46,11 +46,7 @@ pub struct Done {
     post, path = "/v1/purge", tag = "purge", request_body = Wanted,
     responses((status = 200, body = Done), (status = 400, body = ProblemDocument), (status = 403, body = ProblemDocument))
 )]
-pub async fn purge(
-    State(api): State<Arc<Api>>,
-    caller: Caller,
-    request: Request<Body>,
-) -> Result<Json<Done>, Problem> {
+pub async fn purge(State(api): State<Arc<Api>>, caller: Caller, request: Request<Body>) -> Result<Json<Done>, Problem> {
     let principal = caller.at_least(Role::Operator)?;
     let what = wanted(&body(request.into_body(), api.body_bytes_max).await?)?;
     allow(&api, principal, &what).await?;

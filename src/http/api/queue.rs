@@ -17,8 +17,8 @@ use super::extract::{Asked, Caller, Place, Told, bad_query};
 use super::wire::{JobView, Paged, ProblemDocument};
 use crate::auth::Role;
 use crate::base::Digest;
-use crate::http::problem::{Problem, Refusal};
 use crate::catalog::{Count, Kind, Letter, Timing};
+use crate::http::problem::{Problem, Refusal};
 
 /// For how long a confirmation holds: seconds.
 const CONFIRMED_S: u64 = 60;
@@ -69,7 +69,8 @@ pub async fn depth(State(api): State<Arc<Api>>, caller: Caller) -> Result<Json<Q
     };
     let rows = depth.counts.iter().filter(|count| !count.state.ended()).map(row).collect();
     // How the workers fare is the server's own matter.
-    let workers = if principal.is_root() { serde_json::to_value(api.board.snapshot()) } else { Ok(serde_json::Value::Null) };
+    let workers =
+        if principal.is_root() { serde_json::to_value(api.board.snapshot()) } else { Ok(serde_json::Value::Null) };
     Ok(Json(QueueView {
         waiting: depth.waiting(),
         in_flight: depth.in_flight(),
@@ -317,11 +318,7 @@ pub struct Confirm {
         (status = 403, body = ProblemDocument),
     )
 )]
-pub async fn clear(
-    State(api): State<Arc<Api>>,
-    caller: Caller,
-    Told(told): Told<Clear>,
-) -> Result<Response, Problem> {
+pub async fn clear(State(api): State<Arc<Api>>, caller: Caller, Told(told): Told<Clear>) -> Result<Response, Problem> {
     let principal = caller.at_least(Role::Admin)?;
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
     let Some(given) = told.confirmation else {
@@ -360,9 +357,17 @@ mod tests {
 
     #[test]
     fn windows_are_read() {
-        for (text, wanted) in
-            [("90", Some(90)), ("15m", Some(900)), ("24h", Some(86_400)), ("7d", Some(604_800)), ("0", None), ("1w", None), ("91d", None), ("", None), ("99999999999999999999d", None)]
-        {
+        for (text, wanted) in [
+            ("90", Some(90)),
+            ("15m", Some(900)),
+            ("24h", Some(86_400)),
+            ("7d", Some(604_800)),
+            ("0", None),
+            ("1w", None),
+            ("91d", None),
+            ("", None),
+            ("99999999999999999999d", None),
+        ] {
             assert_eq!(window(text).ok(), wanted, "{text}");
         }
     }

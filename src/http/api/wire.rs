@@ -7,8 +7,8 @@ use utoipa::ToSchema;
 
 use super::Api;
 use crate::catalog::{Asset, Job, Variant, Version};
-use crate::ingest::Taken;
 use crate::http::problem::{Problem, Refusal};
+use crate::ingest::Taken;
 
 /// A problem, by RFC 9457: what errors are answered with.
 #[derive(Serialize, ToSchema)]
@@ -421,9 +421,7 @@ mod tests {
     #[test]
     fn assets_are_named_by_a_text_or_in_parts() {
         let parts = |json: &str| serde_json::from_str::<Named>(json).unwrap().parts().ok();
-        let wanted = |version: Option<&str>| {
-            Some(("shop".to_owned(), "a/b@c".to_owned(), version.map(str::to_owned)))
-        };
+        let wanted = |version: Option<&str>| Some(("shop".to_owned(), "a/b@c".to_owned(), version.map(str::to_owned)));
         assert_eq!(parts(r#""shop/a/b@c""#), wanted(None));
         assert_eq!(parts(r#""shop/a/b@c@h0123456789abcdef""#), wanted(Some("h0123456789abcdef")));
         assert_eq!(parts(r#"{"category":"shop","id":"a/b@c"}"#), wanted(None));

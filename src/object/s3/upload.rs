@@ -67,8 +67,7 @@ impl S3 {
             .await
             .map_err(|error| self.failed(error))?;
         let id = created.upload_id.ok_or_else(|| Error::Unavailable("the store named no upload".into()))?;
-        let mut upload =
-            Unfinished { client: &self.client, bucket: &settings.bucket, key, id: &id, abandoned: true };
+        let mut upload = Unfinished { client: &self.client, bucket: &settings.bucket, key, id: &id, abandoned: true };
         let sent = self.send_parts(&upload, file, size).await;
         let ended = match sent {
             Ok(parts) => self.complete(&upload, parts).await,
