@@ -1,0 +1,227 @@
+//! What is known of assets, versions, variants, jobs, events, galleries, uploads, keys and popularity: SQL, and nothing else that
+//! knows `sqlx`. SQLite on a local disk today.
+//!
+//! Enters: facts. Leaves: rows, each with its owner; a read for one owner never answers another's.
+//!
+//! The files go from the engine up: `sqlite` (connections, group commit, migrations), `tx` (a transaction under way), `sql`
+//! (values and rows), and above them a file for each thing that is kept, which names no engine.
+//!
+//! Always true: what is answered as written has reached the disk, and is in the append-only events from which an asset's
+//! state can be rebuilt.
+
+mod accept;
+mod access;
+mod assets;
+mod claims;
+mod clock;
+mod delete;
+mod error;
+mod events;
+mod galleries;
+mod history;
+mod id;
+mod idempotency;
+mod jobs;
+mod keys;
+mod letters;
+mod numbers;
+mod popularity;
+mod records;
+mod schedules;
+mod sql;
+mod sqlite;
+mod sweep;
+#[cfg(test)]
+mod tests;
+mod transitions;
+mod tx;
+mod uploads;
+mod vocabulary;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use tokio::sync::{OnceCell, watch};
+
+pub use accept::{Accept, Accepted};
+pub use access::Access;
+pub use assets::{Asset, AssetFilter, AssetState, Variant, VariantState, Version};
+pub use claims::{Claim, Claimed, Hold, Lane};
+pub use clock::Clock;
+pub use error::Error;
+pub use events::{Event, EventFilter, NewEvent};
+pub use galleries::{Gallery, GalleryChange, Item};
+pub use history::{History, rebuild};
+pub use id::id;
+pub use idempotency::Idempotency;
+pub use jobs::{Job, JobFilter, NewJob, Pushed, Subject};
+pub use keys::ApiKey;
+pub use letters::Letter;
+pub use numbers::{Count, Depth, Statistics, Timing};
+pub use popularity::Popular;
+pub use records::Inspected;
+pub use transitions::{Ended, Retrying};
+pub use uploads::{Upload, UploadState};
+pub use vocabulary::{JobState, Kind, Priority};
+
+use sql::{Row, Value};
+use sqlite::{Sqlite, Statement};
+use tx::{Committed, Tx};
+
+/// How the catalog is opened.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// `sqlite:PATH`.
+    pub url: String,
+    /// Connections that read.
+    pub readers: usize,
+    /// Writes in one transaction, when so many wait.
+    pub group_max: usize,
+    /// How long another process's write is waited for.
+    pub busy_timeout: Duration,
+    /// What time it is.
+    pub clock: Clock,
+}
+
+impl Settings {
+    /// A database with everything else as usual.
+    pub fn new(url: impl Into<String>) -> Self {
+        Self {
+            url: url.into(),
+            readers: 4,
+            group_max: 128,
+            busy_timeout: Duration::from_secs(10),
+            clock: Clock::Machine,
+        }
+    }
+}
+
+/// A part of a list, and where the next begins.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Page<T> {
+    /// The things.
+    pub items: Vec<T>,
+    /// The cursor of the next page; none where this was the last.
+    pub next: Option<String>,
+}
+
+impl<T> Page<T> {
+    /// Of one row more than asked for, if there are so many.
+    fn of(mut items: Vec<T>, limit: u32, cursor: impl Fn(&T) -> String) -> Self {
+        let more = items.len() > limit as usize;
+        items.truncate(limit as usize);
+        let next = items.last().filter(|_| more).map(cursor);
+        Self { items, next }
+    }
+}
+
+/// The catalog. Clones are one catalog. Opens nothing until it is first asked.
+#[derive(Clone, Debug)]
+pub struct Catalog {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    settings: Settings,
+    engine: OnceCell<Sqlite>,
+    committed: Committed,
+    following: std::sync::Once,
+}
+
+/// How often events of other processes are looked for while somebody follows.
+const FOLLOW_EVERY: Duration = Duration::from_millis(250);
+
+impl Catalog {
+    /// A catalog that is not opened yet.
+    pub fn new(settings: Settings) -> Self {
+        let clock = settings.clock.clone();
+        let committed = Committed { events: watch::Sender::new(0), ready: watch::Sender::new(0), clock };
+        let (engine, following) = (OnceCell::new(), std::sync::Once::new());
+        Self { inner: Arc::new(Inner { settings, engine, committed, following }) }
+    }
+
+    /// Opens it now and brings its tables up to date; else the first question does. After a failure the next question tries
+    /// again.
+    pub async fn open(&self) -> Result<(), Error> {
+        self.engine().await.map(drop)
+    }
+
+    /// A cheap question whether it answers at all, for health.
+    pub async fn ping(&self) -> Result<(), Error> {
+        self.read("SELECT 1", Vec::new()).await.map(drop)
+    }
+
+    /// What time it is, in milliseconds since 1970.
+    pub fn now_ms(&self) -> i64 {
+        self.inner.committed.clock.now_ms()
+    }
+
+    /// The number of the last event that this process knows of. Changes on each commit of this process with an event, and soon
+    /// after those of others.
+    pub fn follow(&self) -> watch::Receiver<i64> {
+        let inner = Arc::downgrade(&self.inner);
+        // One look-out a process, which ends with the catalog; where there is no runtime, only own commits are told.
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            self.inner.following.call_once(|| {
+                runtime.spawn(async move {
+                    while let Some(inner) = inner.upgrade() {
+                        let catalog = Self { inner };
+                        if let Ok(last) = catalog.last_event().await {
+                            catalog
+                                .inner
+                                .committed
+                                .events
+                                .send_if_modified(|known| std::mem::replace(known, last.max(*known)) < last);
+                        }
+                        drop(catalog);
+                        tokio::time::sleep(FOLLOW_EVERY).await;
+                    }
+                });
+            });
+        }
+        self.inner.committed.events.subscribe()
+    }
+
+    /// Changes when a job may be claimed that could not be before, by a commit of this process.
+    pub fn ready(&self) -> watch::Receiver<u64> {
+        self.inner.committed.ready.subscribe()
+    }
+
+    async fn engine(&self) -> Result<&Sqlite, Error> {
+        self.inner.engine.get_or_try_init(|| self.connect()).await
+    }
+
+    async fn connect(&self) -> Result<Sqlite, Error> {
+        let settings = &self.inner.settings;
+        let path = sqlite::path(&settings.url)
+            .ok_or_else(|| Error::Unavailable(format!("{:?} is no catalog; write sqlite:PATH", settings.url)))?;
+        let open = sqlite::Settings {
+            path,
+            readers: settings.readers,
+            group_max: settings.group_max,
+            busy_timeout: settings.busy_timeout,
+        };
+        Sqlite::open(open, self.inner.committed.clone()).await
+    }
+
+    /// Runs a step in a transaction, perhaps together with others; answers after its commit.
+    async fn write<T, F>(&self, step: F) -> Result<T, Error>
+    where
+        T: Send + 'static,
+        F: for<'t> FnOnce(&'t mut Tx) -> BoxFuture<'t, Result<T, Error>> + Send + 'static,
+    {
+        self.engine().await?.write(Box::new(step)).await
+    }
+
+    /// Runs a statement that reads.
+    async fn read(&self, sql: impl Into<Statement>, values: Vec<Value>) -> Result<Vec<Row>, Error> {
+        self.engine().await?.read(sql.into(), values).await
+    }
+
+    /// Runs a statement that reads at most one row.
+    async fn read_one(&self, sql: impl Into<Statement>, values: Vec<Value>) -> Result<Option<Row>, Error> {
+        Ok(self.read(sql, values).await?.into_iter().next())
+    }
+}

@@ -1,0 +1,82 @@
+//! Which shapes of variants a category's traffic asks for: counts that fade, merged from all origins.
+
+use std::time::Duration;
+
+use super::sql::values;
+use super::{Catalog, Error};
+
+/// A shape, and how much it is asked for.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Popular {
+    /// As a URL's last segment: `w_400.webp`.
+    pub shape: String,
+    /// Requests, faded to now.
+    pub count: f64,
+    /// Its part of the category's requests, 0 to 1.
+    pub share: f64,
+}
+
+/// Shapes that a category keeps; what is asked for least goes.
+const SHAPES_MAX: u32 = 1000;
+
+impl Catalog {
+    /// Adds counts of (category, shape) to those that are kept, which have faded by half in each half-life since.
+    pub async fn merge_popularity(&self, counts: Vec<(String, String, f64)>, half_life: Duration) -> Result<(), Error> {
+        let half_life_ms = (half_life.as_millis() as f64).max(1.0);
+        self.write(move |tx| {
+            Box::pin(async move {
+                let now = tx.now_ms();
+                let mut touched = std::collections::BTreeSet::new();
+                for (category, shape, count) in counts {
+                    let known = "SELECT n, at_ms FROM popularity WHERE category = $1 AND shape = $2";
+                    let kept = match tx.row(known, values![&category, &shape]).await? {
+                        None => 0.0,
+                        Some(row) => {
+                            let mut at = row.cells();
+                            faded(at.real()?, now - at.int()?, half_life_ms)
+                        }
+                    };
+                    tx.run(
+                        "INSERT INTO popularity (category, shape, n, at_ms) VALUES ($1, $2, $3, $4)
+                         ON CONFLICT (category, shape) DO UPDATE SET n = excluded.n, at_ms = excluded.at_ms",
+                        values![&category, shape, kept + count, now],
+                    )
+                    .await?;
+                    touched.insert(category);
+                }
+                for category in touched {
+                    tx.run(
+                        "DELETE FROM popularity WHERE category = $1 AND shape NOT IN
+                             (SELECT shape FROM popularity WHERE category = $1 ORDER BY n DESC LIMIT $2)",
+                        values![category, SHAPES_MAX],
+                    )
+                    .await?;
+                }
+                Ok(())
+            })
+        })
+        .await
+    }
+
+    /// A category's shapes, the most popular first, each with its share of all of them, faded to now.
+    pub async fn popularity(&self, category: &str, half_life: Duration, limit: u32) -> Result<Vec<Popular>, Error> {
+        let (now, half_life_ms) = (self.now_ms(), (half_life.as_millis() as f64).max(1.0));
+        let mut all = Vec::new();
+        for row in self.read("SELECT shape, n, at_ms FROM popularity WHERE category = $1", values![category]).await? {
+            let mut at = row.cells();
+            let (shape, count) = (at.text()?, at.real()?);
+            all.push(Popular { shape, count: faded(count, now - at.int()?, half_life_ms), share: 0.0 });
+        }
+        let total: f64 = all.iter().map(|one| one.count).sum();
+        for one in &mut all {
+            one.share = if total > 0.0 { one.count / total } else { 0.0 };
+        }
+        all.sort_by(|a, b| b.count.total_cmp(&a.count).then_with(|| a.shape.cmp(&b.shape)));
+        all.truncate(limit as usize);
+        Ok(all)
+    }
+}
+
+fn faded(count: f64, age_ms: i64, half_life_ms: f64) -> f64 {
+    count * (-(age_ms.max(0) as f64) / half_life_ms).exp2()
+}
