@@ -23,6 +23,9 @@ use crate::telemetry;
 /// How long a shutdown waits for variants to be written that were answered already.
 const STORE_DRAIN: Duration = Duration::from_secs(10);
 
+/// Bytes of an upload that are read at once.
+const API_READ_BYTES_MAX: usize = 256 << 10;
+
 /// How many addresses the rate limit remembers.
 const RATE_ADDRESSES_MAX: usize = 100_000;
 
@@ -41,11 +44,11 @@ pub async fn serve(config: Config) -> Result<()> {
     let catalog = Catalog::new(catalog::Settings::new("sqlite:.fovea/catalog.sqlite"));
     let originals = originals(&config).await.context("ingest.store")?;
     let origin = origin(&config, originals.clone(), Some(catalog.clone())).await?;
-    let queue = queue::embedded(catalog.clone(), queue::Settings);
-    let board = Arc::new(queue::Board);
+    let queue = queue::embedded(catalog.clone(), queue::Settings::default());
+    let board = Arc::new(queue::Board::default());
     let draining = Arc::new(AtomicBool::new(false));
     let queue_max = 10_000;
-    let taking = ingest::ingest(&config, originals, catalog.clone(), queue::Priorities, queue_max)?;
+    let taking = ingest::ingest(&config, originals, catalog.clone(), queue::Priorities::default(), queue_max)?;
     let keys = Keys::new(catalog.clone(), Some(config.api.token.expose().to_owned()));
     let recent = Arc::new(http::Recent::default());
     let routes = Routes::new(Api {
@@ -211,6 +214,7 @@ fn image_listener(config: &Config, tls: Option<Arc<Certificates>>) -> Listener {
 fn api_listener(config: &Config) -> Listener {
     let mut listener = Listener::new("api", vec![config.api.listen]);
     listener.limits.streams = true;
+    listener.limits.read_bytes_max = API_READ_BYTES_MAX;
     listener
 }
 

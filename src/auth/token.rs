@@ -6,7 +6,8 @@ use subtle::ConstantTimeEq as _;
 
 use crate::base::Digest;
 
-const PREFIX: &str = "fovea_";
+/// What a key's text begins with, before an underscore.
+const NAME: &str = "fovea";
 const ID_BYTES: usize = 8;
 const SECRET_BYTES: usize = 32;
 
@@ -29,12 +30,12 @@ pub fn make() -> Result<Made, getrandom::Error> {
     getrandom::fill(&mut secret)?;
     let id: String = id.iter().map(|byte| format!("{byte:02x}")).collect();
     let secret = URL_SAFE_NO_PAD.encode(secret);
-    Ok(Made { hash: hash(&id, &secret), text: format!("{PREFIX}{id}_{secret}"), id })
+    Ok(Made { hash: hash(&id, &secret), text: format!("{NAME}_{id}_{secret}"), id })
 }
 
 /// The id and the secret of a key's text.
 pub fn split(text: &str) -> Option<(&str, &str)> {
-    let (id, secret) = text.strip_prefix(PREFIX)?.split_once('_')?;
+    let (id, secret) = text.strip_prefix(NAME)?.strip_prefix('_')?.split_once('_')?;
     let hex = id.len() == 2 * ID_BYTES && id.bytes().all(|byte| byte.is_ascii_hexdigit());
     (hex && (1..=128).contains(&secret.len())).then_some((id, secret))
 }

@@ -329,7 +329,8 @@ where
             // Saying it makes hyper take its slower way, also where it says what is so anyway.
             builder.max_headers(limits.headers_max);
         }
-        builder.max_header_size(limits.head_bytes_max).max_buf_size(limits.head_bytes_max.max(8192));
+        let buffer_bytes = limits.head_bytes_max.max(limits.read_bytes_max).max(8192);
+        builder.max_header_size(limits.head_bytes_max).max_buf_size(buffer_bytes);
         drive(builder.serve_connection(stream, bound), &watch, limits, &shared.drain).await
     }
 }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use axum::Json;
 use axum::extract::State;
@@ -12,6 +13,9 @@ use serde::Serialize;
 
 use super::Api;
 use crate::serve::{Component, State as Condition};
+
+/// How long the catalog may take to say that it is there.
+const CATALOG_WITHIN: Duration = Duration::from_secs(1);
 
 #[derive(Serialize)]
 pub struct Health {
@@ -45,7 +49,17 @@ const fn word(state: Condition) -> &'static str {
 
 /// The state of every component. 200 while the process can answer at all: a store's outage makes it degraded, not dead.
 pub async fn health(State(api): State<Arc<Api>>) -> Json<Health> {
-    let components: Vec<Part> = api.origin.health().await.into_iter().map(Part::from).collect();
+    let mut components: Vec<Part> = api.origin.health().await.into_iter().map(Part::from).collect();
+    // A server that takes no uploads may never open its catalog.
+    if api.ingest.categories().next().is_some() {
+        let answered = tokio::time::timeout(CATALOG_WITHIN, api.catalog.ping()).await;
+        let (state, detail) = match answered {
+            Ok(Ok(())) => ("up", String::new()),
+            Ok(Err(error)) => ("degraded", format!("{error}; what is in memory and store is served without it")),
+            Err(_) => ("degraded", "no answer within a second".to_owned()),
+        };
+        components.push(Part { name: "catalog".to_owned(), state, detail });
+    }
     let ready = api.origin.ready();
     let draining = api.draining.load(Ordering::Relaxed);
     let well = ready && !draining && components.iter().all(|part| part.state == "up");

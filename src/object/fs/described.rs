@@ -57,13 +57,14 @@ impl Shared {
         if options.if_absent && self.find(key).is_ok() {
             return Ok(Put::Existed);
         }
+        let known = self.known_above(&place);
         let folder = self.folder_of(&place)?;
         File::open(file).and_then(|file| file.sync_all()).map_err(failed)?;
         if self.layout == Layout::Described {
             self.describe(&place, &folder, options)?;
         }
         let put = self.name(file, &place, &folder, options.if_absent).map_err(failed)?;
-        self.sync_folders(&folder).map_err(failed)?;
+        sync_folders(&folder, &known).map_err(failed)?;
         Ok(put)
     }
 
@@ -115,16 +116,23 @@ impl Shared {
         }
     }
 
-    /// Makes the names in a folder, and its own in those above it, outlive a crash.
-    fn sync_folders(&self, folder: &Path) -> io::Result<()> {
-        for folder in folder.ancestors().take_while(|folder| folder.starts_with(&self.root)) {
-            match File::open(folder).and_then(|folder| folder.sync_all()) {
-                Err(error) if !is_absent(&error) => return Err(error),
-                _ => {}
-            }
-        }
-        Ok(())
+    /// The nearest folder above a place that is there already: those between are still to be made.
+    fn known_above(&self, place: &Path) -> PathBuf {
+        let above = place.ancestors().skip(1).take_while(|folder| folder.starts_with(&self.root));
+        let known = above.into_iter().find(|folder| folder.is_dir()).unwrap_or(&self.root);
+        fs::canonicalize(known).unwrap_or_else(|_| self.root.clone())
     }
+}
+
+/// Makes the names in a folder outlive a crash, and those of the folders that were made for it, up to one that was there.
+fn sync_folders(folder: &Path, known: &Path) -> io::Result<()> {
+    for folder in folder.ancestors().take_while(|folder| folder.starts_with(known)) {
+        match File::open(folder).and_then(|folder| folder.sync_all()) {
+            Err(error) if !is_absent(&error) => return Err(error),
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 /// Takes away what was said of an object that is gone.
