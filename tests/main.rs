@@ -4,6 +4,7 @@ mod cli;
 mod formats;
 mod hostile;
 mod http;
+mod jobs;
 mod mezzanines;
 mod origin;
 mod sources;

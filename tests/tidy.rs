@@ -15,6 +15,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("object", &[]),
     ("net", &[]),
     ("catalog", &[]),
+    ("queue", &["catalog"]),
     ("source", &["object", "net"]),
     ("decode", &["pixels"]),
     ("encode", &["pixels"]),
@@ -25,6 +26,8 @@ const ROOMS: &[(&str, &[&str])] = &[
     // `serve` is the union of the rooms' errors, so it names those of `transform` and `encode` too; and it takes the small
     // picture that info.json is made of from one room to the other.
     ("serve", &["plan", "pixels", "object", "source", "decode", "inspect", "transform", "encode", "render", "cache"]),
+    // A worker tells whose fault a failure is, so it names the errors of every room that `serve` unites.
+    ("worker", &["plan", "object", "source", "decode", "transform", "render", "cache", "serve", "catalog", "queue"]),
     ("http", &["plan", "object", "source", "render", "cache", "serve"]),
     ("config", ALL),
     ("app", ALL),

@@ -4,6 +4,8 @@
 
 mod origin;
 mod serve;
+mod work;
 
 pub use origin::{look, origin, urls};
 pub use serve::serve;
+pub use work::{board, catalog, migrate, priorities, queue, work, workers};

@@ -11,13 +11,14 @@ use anyhow::{Context, Result};
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::origin::{origin, urls};
+use super::work;
 use crate::config::{self, Config, samples};
 use crate::http::{self, AccessTarget, Api, Certificates, Images, Listener, Log, Routes, Running, Server};
 use crate::serve::Origin;
 use crate::telemetry;
 
 /// How long a shutdown waits for variants to be written that were answered already.
-const STORE_DRAIN: Duration = Duration::from_secs(10);
+pub(super) const STORE_DRAIN: Duration = Duration::from_secs(10);
 
 /// How many addresses the rate limit remembers.
 const RATE_ADDRESSES_MAX: usize = 100_000;
@@ -61,11 +62,22 @@ pub async fn serve(config: Config) -> Result<()> {
             tracing::info!(ms = begun.elapsed().as_millis() as u64, "ready");
         }
     });
+    // Workers open the catalog themselves; while it cannot be, images are served without it.
+    let worker = config.worker.enabled.then(|| {
+        let (catalog, board) = (work::catalog(&config), work::board(&config));
+        let queue = work::queue(&config, catalog.clone());
+        work::workers(&config, catalog, queue, origin.clone(), None, board)
+    });
     greet(&config, &images, &control);
     until_told(&config, &origin, certificates.as_deref(), &log).await?;
     draining.store(true, Ordering::Release);
     tracing::info!("finishing what is under way");
-    let cut = images.drain().await;
+    let finishing = async {
+        if let Some(worker) = worker {
+            worker.drain(Duration::from_millis(config.worker.drain_ms)).await;
+        }
+    };
+    let (cut, ()) = tokio::join!(images.drain(), finishing);
     if cut > 0 {
         tracing::warn!(connections = cut, "connections were cut off after http.drain_ms");
     }
@@ -123,7 +135,7 @@ fn greet(config: &Config, images: &Running, control: &Running) {
     drop(std::io::stderr().write_all(text.as_bytes()));
 }
 
-fn telemetry_settings(settings: &config::Telemetry) -> telemetry::Settings {
+pub(super) fn telemetry_settings(settings: &config::Telemetry) -> telemetry::Settings {
     telemetry::Settings {
         directives: settings.log.clone(),
         format: match settings.format {

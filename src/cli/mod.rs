@@ -13,6 +13,7 @@ mod purge;
 mod render;
 mod serve;
 mod sign;
+mod work;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -42,6 +43,8 @@ Examples:
   fovea purge asset demo/dogs.jpg                         forget all variants of one original
   fovea render photo.jpg photo.webp w_800,q_75            without a server
   fovea check-config --config fovea.toml --print          what is wrong, or what is in effect
+  fovea work --config fovea.toml                          do jobs in a process of its own
+  fovea migrate                                           bring the catalog's tables up to date
   fovea health                                            for a container's health check
 
 Every configuration key, with its default and its meaning: fovea check-config --defaults";
@@ -60,6 +63,10 @@ enum What {
     Render(render::Render),
     /// Say all that is wrong with the configuration, or what is in effect.
     CheckConfig(check_config::CheckConfig),
+    /// Do jobs, without serving: uploads are looked at, variants made before anybody asks.
+    Work(work::Work),
+    /// Bring the catalog's tables up to date. A server does the same when it first needs them.
+    Migrate(work::Migrate),
     /// Ask a running server whether it is ready; exits 0 if so, else 1.
     Health(health::Health),
 }
@@ -113,6 +120,8 @@ pub fn run() -> ExitCode {
         What::Sign(sign) => sign.run(choose),
         What::Render(render) => render.run(choose),
         What::CheckConfig(check) => check.run(choose),
+        What::Work(work) => work.run(choose),
+        What::Migrate(migrate) => migrate.run(choose),
         What::Health(health) => health.run(choose),
     };
     match result {

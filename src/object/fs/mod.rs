@@ -5,6 +5,7 @@
 
 mod evict;
 mod frame;
+mod list;
 mod paths;
 mod pieces;
 
@@ -22,7 +23,7 @@ use futures_util::stream::{self, StreamExt};
 
 use self::frame::Frame;
 use self::pieces::{once, pieces, read_exactly};
-use super::{Error, Meta, ObjectStore, Put, PutOptions, Reading};
+use super::{Error, Listed, Meta, ObjectStore, Put, PutOptions, Reading};
 
 /// A file up to this long is read whole when it is opened: one trip to the blocking threads instead of two.
 const EAGER_BYTES_MAX: u64 = 256 << 10;
@@ -137,6 +138,11 @@ impl ObjectStore for Fs {
     fn delete_prefix<'a>(&'a self, prefix: &'a str) -> BoxFuture<'a, Result<u64, Error>> {
         let prefix = prefix.to_owned();
         self.run(move |shared| shared.delete_prefix(&prefix))
+    }
+
+    fn list<'a>(&'a self, prefix: &'a str, after: Option<&'a str>) -> BoxFuture<'a, Result<Vec<Listed>, Error>> {
+        let (prefix, after) = (prefix.to_owned(), after.map(str::to_owned));
+        self.run(move |shared| shared.list(&prefix, after.as_deref()))
     }
 
     fn ping<'a>(&'a self) -> BoxFuture<'a, Result<(), Error>> {

@@ -54,6 +54,11 @@ pub fn is_temporary(path: &Path) -> bool {
     path.file_name().and_then(|name| name.to_str()).is_some_and(|name| name.starts_with(TEMPORARY))
 }
 
+/// Whether a file is ours and no object.
+pub fn is_own(path: &Path) -> bool {
+    path.file_name().and_then(|name| name.to_str()).is_some_and(|name| name.starts_with(".fovea-"))
+}
+
 /// Visits every file (and link, unfollowed) below a folder whose path in it starts with `start`. What vanishes meanwhile is
 /// passed over. Holds one open folder a level.
 pub fn walk(
