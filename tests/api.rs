@@ -46,7 +46,7 @@ async fn operations(server: &Fovea, names: &[(&str, &str)]) -> Vec<(Method, Stri
 
 #[tokio::test]
 async fn nothing_answers_without_a_key() {
-    let server = Fovea::start(SHOP).await;
+    let server = Fovea::start_idle(SHOP).await;
     let names = [("category", "shop"), ("id", "x")];
     for (method, path) in operations(&server, &names).await {
         for shown in ["", "wrong", "fovea_0123456789abcdef_c2VjcmV0", &TOKEN[1..]] {
@@ -71,7 +71,7 @@ async fn nothing_answers_without_a_key() {
 
 #[tokio::test]
 async fn a_role_may_what_it_is_for() {
-    let server = Fovea::start(&format!("{SHOP}[category.bags]\ningest = true\n")).await;
+    let server = Fovea::start_idle(&format!("{SHOP}[category.bags]\ningest = true\n")).await;
     let root = server.root();
     let (viewer, uploader) = (root.key("viewer", "ann", &[]).await, root.key("uploader", "ann", &["shop"]).await);
     let (operator, admin) = (root.key("operator", "ann", &[]).await, root.key("admin", "ann", &[]).await);
@@ -100,7 +100,7 @@ async fn a_role_may_what_it_is_for() {
 
 #[tokio::test]
 async fn keys_are_made_rotated_and_revoked() {
-    let server = Fovea::start(SHOP).await;
+    let server = Fovea::start_idle(SHOP).await;
     let root = server.root();
     let admin = root.key("admin", "ann", &["shop"]).await;
     let ann = server.with_key(&admin);
@@ -334,7 +334,7 @@ async fn variants_are_made_on_demand() {
 
 #[tokio::test]
 async fn jobs_are_listed_in_pages_cancelled_and_tried_again() {
-    let server = Fovea::start(SHOP).await;
+    let server = Fovea::start_idle(SHOP).await;
     let api = server.root();
     let mut ids = BTreeSet::new();
     for at in 0..5 {

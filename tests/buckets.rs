@@ -48,7 +48,7 @@ async fn server(bucket: &str, more: &str, workers: bool) -> (Fovea, S3) {
          [catalog]\nurl = \"sqlite:catalog.sqlite\"\n[category.shop]\ningest = true\nunsigned = \"options\"\n",
         seaweed.endpoint()
     );
-    (if workers { Fovea::start_all(&config).await } else { Fovea::start(&config).await }, store)
+    (if workers { Fovea::start_all(&config).await } else { Fovea::start_idle(&config).await }, store)
 }
 
 #[tokio::test]

@@ -212,7 +212,7 @@ fn crc32(bytes: &[u8]) -> u32 {
 #[tokio::test]
 async fn above_the_queues_bound_nothing_is_taken() {
     // No worker: what is taken waits.
-    let server = Fovea::start(&format!("{SHOP}[queue]\nsize_max = 2\n")).await;
+    let server = Fovea::start_idle(&format!("{SHOP}[queue]\nsize_max = 2\n")).await;
     let api = server.root();
     let mut seen = Vec::new();
     for (at, name) in ["odd.jpg", "smooth.jpg", "icc.jpg", "gray.jpg"].into_iter().enumerate() {
@@ -234,7 +234,7 @@ async fn above_the_queues_bound_nothing_is_taken() {
 
 #[tokio::test]
 async fn what_was_acknowledged_outlives_a_kill() {
-    let server = Fovea::start(SHOP).await;
+    let server = Fovea::start_idle(SHOP).await;
     let mut taken = Vec::new();
     for at in 0..5 {
         let path = format!("/v1/assets/shop/{at}.jpg?variants=w_{}.jpg", 40 + at);

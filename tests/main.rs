@@ -7,6 +7,7 @@ mod formats;
 mod hostile;
 mod http;
 mod ingest;
+mod jobs;
 mod mezzanines;
 mod origin;
 mod sources;

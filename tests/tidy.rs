@@ -15,6 +15,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("object", &[]),
     ("net", &[]),
     ("catalog", &[]),
+    ("queue", &["catalog"]),
     ("source", &["object", "net"]),
     ("decode", &["pixels"]),
     ("encode", &["pixels"]),
@@ -40,6 +41,8 @@ const ROOMS: &[(&str, &[&str])] = &[
             "catalog",
         ],
     ),
+    // A worker tells whose fault a failure is, so it names the errors of every room that `serve` unites.
+    ("worker", &["plan", "object", "source", "decode", "transform", "render", "cache", "serve", "catalog", "queue"]),
     ("auth", &["catalog"]),
     ("ingest", &["plan", "object", "net", "decode", "inspect", "catalog", "queue"]),
     ("http", &["plan", "object", "source", "render", "cache", "serve", "ingest", "catalog", "queue", "auth"]),

@@ -8,13 +8,13 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 
 use super::origin::{bucket_settings, encryption, read};
+use super::work;
 use crate::catalog::Catalog;
 use crate::config::{self, Config, StoreLocation};
 use crate::http::Face;
 use crate::ingest::{Category, Ingest, Parts, Patience, Spool};
 use crate::net;
 use crate::object::{Fs, Layout, ObjectStore, s3};
-use crate::queue::Priorities;
 
 /// The folder for bodies on their way in, in the folder of their store: a rename away from their place.
 const SPOOL: &str = ".spool";
@@ -64,8 +64,6 @@ pub fn ingest(
     config: &Config,
     store: Option<Arc<dyn ObjectStore>>,
     catalog: Catalog,
-    priorities: Priorities,
-    queue_max: u64,
 ) -> Result<Arc<Ingest>> {
     let settings = &config.ingest;
     let folder = spool(config);
@@ -81,8 +79,8 @@ pub fn ingest(
         store,
         spool,
         categories,
-        priorities,
-        queue_max,
+        priorities: work::priorities(config),
+        queue_max: config.queue.size_max,
         offer_valid: Duration::from_secs(settings.offer_valid_s),
         patience: Patience {
             idle: Duration::from_millis(settings.idle_timeout_ms),
@@ -128,12 +126,7 @@ pub fn bucket(config: &Config) -> Option<(String, String)> {
 pub fn faces(config: &Config) -> HashMap<String, Face> {
     let face = |category: &config::Category| Face {
         base_url: category.public.base_url.clone().unwrap_or_default(),
-        prewarm: Vec::new(),
+        prewarm: category.prewarm.clone(),
     };
     config.categories().map(|(name, category)| (name.to_owned(), face(category))).collect()
-}
-
-/// The catalog.
-pub fn catalog(_config: &Config) -> Catalog {
-    Catalog::new(crate::catalog::Settings::new("sqlite:.fovea/catalog.sqlite"))
 }

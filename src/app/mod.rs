@@ -5,7 +5,8 @@
 mod ingest;
 mod origin;
 mod serve;
+mod work;
 
-pub use ingest::catalog;
 pub use origin::{look, origin, urls};
 pub use serve::serve;
+pub use work::{board, catalog, migrate, priorities, queue, work, workers};

@@ -10,21 +10,23 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::ingest::{self, originals};
+use super::ingest::{bucket, faces, ingest, originals};
 use super::origin::{origin, urls};
+use super::work;
 use crate::auth::Keys;
-use crate::catalog::{self, Catalog};
 use crate::config::{self, Config, samples};
 use crate::http::{self, AccessTarget, Api, Certificates, Images, Listener, Log, Routes, Running, Server};
-use crate::queue;
 use crate::serve::Origin;
 use crate::telemetry;
 
 /// How long a shutdown waits for variants to be written that were answered already.
-const STORE_DRAIN: Duration = Duration::from_secs(10);
+pub(super) const STORE_DRAIN: Duration = Duration::from_secs(10);
 
 /// Bytes of an upload that are read at once.
 const API_READ_BYTES_MAX: usize = 256 << 10;
+
+/// After which time a request counts half in what is popular.
+const POPULAR_HALF_LIFE: Duration = Duration::from_secs(7 * 86_400);
 
 /// How many addresses the rate limit remembers.
 const RATE_ADDRESSES_MAX: usize = 100_000;
@@ -41,30 +43,22 @@ pub async fn serve(config: Config) -> Result<()> {
     let certificates = certificates(&config)?;
     let images = Server::bind(image_listener(&config, certificates.clone()))?;
     let control = Server::bind(api_listener(&config))?;
-    let catalog = Catalog::new(catalog::Settings::new("sqlite:.fovea/catalog.sqlite"));
+    let catalog = work::catalog(&config);
     let originals = originals(&config).await.context("ingest.store")?;
     let origin = origin(&config, originals.clone(), Some(catalog.clone())).await?;
-    let queue = queue::embedded(catalog.clone(), queue::Settings::default());
-    let board = Arc::new(queue::Board::default());
+    let (queue, board) = (work::queue(&config, catalog.clone()), work::board(&config));
     let draining = Arc::new(AtomicBool::new(false));
-    let queue_max = 10_000;
-    let taking = ingest::ingest(&config, originals, catalog.clone(), queue::Priorities::default(), queue_max)?;
+    let ingest = ingest(&config, originals.clone(), catalog.clone())?;
     let keys = Keys::new(catalog.clone(), Some(config.api.token.expose().to_owned()));
     let recent = Arc::new(http::Recent::default());
     let routes = Routes::new(Api {
         origin: origin.clone(),
         keys: keys.clone(),
         catalog: catalog.clone(),
-        queue,
-        board,
-        ingest: taking,
+        queue: queue.clone(),
+        board: board.clone(),
+        ingest,
         recent: recent.clone(),
-        faces: ingest::faces(&config),
-        bucket: ingest::bucket(&config),
-        queue_max,
-        half_life: Duration::from_secs(7 * 86_400),
-        rates: rates(&config),
-        trusted_proxies: config.http.trusted_proxies.clone(),
         metrics: {
             let (origin, metrics) = (origin.clone(), metrics.clone());
             Arc::new(move || {
@@ -73,12 +67,12 @@ pub async fn serve(config: Config) -> Result<()> {
             })
         },
         draining: draining.clone(),
-        body_bytes_max: 64 << 10,
+        settings: api_settings(&config),
     });
     let control = control.start(Arc::new(routes))?;
     let first = first_key(&keys).await;
     tokio::spawn(keys.keep_up());
-    tokio::spawn(recent.follow(catalog));
+    tokio::spawn(recent.follow(catalog.clone()));
     let (log, writer) = Log::open(&access_log(&config)).context("http.access_log")?;
     let handler = Images::new(origin.clone(), image_settings(&config), log.clone());
     let images = images.start(Arc::new(handler))?;
@@ -90,11 +84,17 @@ pub async fn serve(config: Config) -> Result<()> {
             tracing::info!(ms = begun.elapsed().as_millis() as u64, "ready");
         }
     });
+    let worker = config.worker.enabled.then(|| work::workers(&config, catalog, queue, origin.clone(), originals, board));
     greet(&config, &images, &control, first.as_deref());
     until_told(&config, &origin, certificates.as_deref(), &log).await?;
     draining.store(true, Ordering::Release);
     tracing::info!("finishing what is under way");
-    let cut = images.drain().await;
+    let finishing = async {
+        if let Some(worker) = worker {
+            worker.drain(Duration::from_millis(config.worker.drain_ms)).await;
+        }
+    };
+    let (cut, ()) = tokio::join!(images.drain(), finishing);
     if cut > 0 {
         tracing::warn!(connections = cut, "connections were cut off after http.drain_ms");
     }
@@ -142,6 +142,19 @@ async fn first_key(keys: &Keys) -> Option<String> {
     })
 }
 
+/// What the API is told.
+fn api_settings(config: &Config) -> http::ApiSettings {
+    http::ApiSettings {
+        faces: faces(config),
+        bucket: bucket(config),
+        queue_max: config.queue.size_max,
+        half_life: POPULAR_HALF_LIFE,
+        rates: rates(config),
+        trusted_proxies: config.http.trusted_proxies.clone(),
+        body_bytes_max: 64 << 10,
+    }
+}
+
 /// How often a key and an address may ask.
 fn rates(config: &Config) -> http::Rates {
     let rate = |per_second: u32, burst: u32| {
@@ -176,7 +189,7 @@ fn greet(config: &Config, images: &Running, control: &Running, first_key: Option
     drop(std::io::stderr().write_all(text.as_bytes()));
 }
 
-fn telemetry_settings(settings: &config::Telemetry) -> telemetry::Settings {
+pub(super) fn telemetry_settings(settings: &config::Telemetry) -> telemetry::Settings {
     telemetry::Settings {
         directives: settings.log.clone(),
         format: match settings.format {

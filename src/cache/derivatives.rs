@@ -143,10 +143,27 @@ impl Derivatives {
 
     /// Writes behind the answer what an `auto` came to.
     pub fn keep_alias(&self, alias: &VariantKey, key: &VariantKey, made_at_ms: u64) -> bool {
-        let mut options = PutOptions::default();
-        options.user.insert(ALIAS.to_owned(), key.digest.hex(64));
-        options.user.insert("fovea-made-at-ms".to_owned(), made_at_ms.to_string());
-        self.enqueue(Write { key: alias.path(), body: Bytes::new(), options })
+        self.enqueue(Write { key: alias.path(), body: Bytes::new(), options: alias_options(key, made_at_ms) })
+    }
+
+    /// Writes an entry now; it is in the store when this ends well.
+    pub async fn put(&self, key: &VariantKey, entry: &Entry, tags: &Tags) -> Result<(), object::Error> {
+        let options = entry.options(tags, self.cache_control.as_deref());
+        self.store.put(&key.path(), entry.bytes.clone(), &options).await.map(drop)
+    }
+
+    /// Writes now what an `auto` came to.
+    pub async fn put_alias(&self, alias: &VariantKey, key: &VariantKey, made_at_ms: u64) -> Result<(), object::Error> {
+        self.store.put(&alias.path(), Bytes::new(), &alias_options(key, made_at_ms)).await.map(drop)
+    }
+
+    /// Whether there is an object under a key.
+    pub async fn has(&self, key: &VariantKey) -> Result<bool, object::Error> {
+        match self.store.head(&key.path()).await {
+            Ok(_) => Ok(true),
+            Err(object::Error::NotFound) => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 
     fn enqueue(&self, write: Write) -> bool {
@@ -204,6 +221,13 @@ impl Derivatives {
     pub async fn ping(&self) -> Result<(), object::Error> {
         self.store.ping().await
     }
+}
+
+fn alias_options(key: &VariantKey, made_at_ms: u64) -> PutOptions {
+    let mut options = PutOptions::default();
+    options.user.insert(ALIAS.to_owned(), key.digest.hex(64));
+    options.user.insert("fovea-made-at-ms".to_owned(), made_at_ms.to_string());
+    options
 }
 
 fn count_read(outcome: &'static str) {

@@ -49,6 +49,10 @@ pub struct Category {
     pub exif_location: bool,
     /// Whether client hints and `Save-Data` are looked at.
     pub client_hints: bool,
+    /// Variants that every new asset gets, as a URL's last segment.
+    pub prewarm: Vec<String>,
+    /// For how many days versions that are no longer current are kept; 0 is for ever.
+    pub retention_days: u64,
     /// Origins for CORS.
     pub cors: Vec<String>,
     /// max-age of versioned URLs, seconds.

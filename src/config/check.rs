@@ -32,6 +32,7 @@ impl Config {
         check.ingest();
         check.keys();
         check.telemetry();
+        check.jobs();
         for (name, category) in self.categories() {
             check.category(name, category);
         }
@@ -189,6 +190,34 @@ impl Check<'_> {
         }
         self.must((0.0..=1.0).contains(&telemetry.otlp_ratio), "telemetry.otlp_ratio", || {
             "must be from 0 to 1".to_owned()
+        });
+    }
+
+    fn jobs(&mut self) {
+        let config = self.config;
+        let url = &config.catalog.url;
+        let path = url.strip_prefix("sqlite:").map(|path| path.strip_prefix("//").unwrap_or(path));
+        self.must(path.is_some_and(|path| !path.is_empty() && !path.starts_with(":memory:")), "catalog.url", || {
+            format!("must be \"sqlite:PATH\", not {url:?}")
+        });
+        self.at_least_one(config.catalog.readers as u64, "catalog.readers");
+        let queue = &config.queue;
+        self.at_least_one(queue.size_max, "queue.size_max");
+        self.at_least_one(queue.deliveries_max.into(), "queue.deliveries_max");
+        self.must(queue.lease_ms >= 100, "queue.lease_ms", || "must be at least 100".to_owned());
+        self.must(!queue.pauses_ms.is_empty(), "queue.pauses_ms", || "must hold a pause".to_owned());
+        self.must(queue.concede_ms.len() == 4, "queue.concede_ms", || {
+            "must hold four times: for critical, high, normal and low".to_owned()
+        });
+        let worker = &config.worker;
+        self.at_least_one(worker.concurrency as u64, "worker.concurrency");
+        self.at_least_one(worker.variants_at_once as u64, "worker.variants_at_once");
+        self.at_least_one(worker.job_timeout_ms, "worker.job_timeout_ms");
+        self.at_least_one(worker.poll_ms, "worker.poll_ms");
+        self.at_least_one(worker.breaker_failures.into(), "worker.breaker_failures");
+        self.at_least_one(worker.breaker_successes.into(), "worker.breaker_successes");
+        self.must((1..=100).contains(&worker.failures_percent_max), "worker.failures_percent_max", || {
+            "must be from 1 to 100".to_owned()
         });
     }
 

@@ -10,6 +10,7 @@ mod aliases;
 mod category;
 mod check;
 mod environment;
+mod jobs;
 mod layers;
 mod location;
 pub mod samples;
@@ -27,6 +28,7 @@ use serde::{Deserialize, Serialize};
 
 pub use aliases::{ALIASES, Alias};
 pub use category::{Category, Light, Mezzanine, Originals, Public, Unsigned, Versions};
+pub use jobs::{Catalog, Queue, Worker};
 pub use location::{SourceLocation, StoreLocation};
 pub use sections::{
     AccessLogFormat, Api, Derivatives, Http, Ingest, Key, LogFormat, Memory, Presets, RateLimit, Render, S3, Telemetry,
@@ -107,6 +109,12 @@ pub struct Config {
     pub keys: BTreeMap<String, Key>,
     /// Names for options.
     pub presets: Presets,
+    /// Where assets, jobs and events are kept.
+    pub catalog: jobs::Catalog,
+    /// How jobs are handed out.
+    pub queue: jobs::Queue,
+    /// How jobs are done.
+    pub worker: jobs::Worker,
     /// Bound on misses of one client.
     pub rate_limit: RateLimit,
     /// Logs and traces.

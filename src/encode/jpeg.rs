@@ -1,11 +1,12 @@
-//! JPEG, by libjpeg-turbo: 4:2:0, or 4:4:4 from quality [`FULL_CHROMA_FROM`] on; gray where every pixel is.
+//! JPEG, by libjpeg-turbo: 4:2:0, or 4:4:4 from quality [`FULL_CHROMA_FROM`] on or where it is asked for; gray where every
+//! pixel is.
 //!
 //! Huffman tables are the standard ones: optimised ones cost 2.8 times the CPU for 0.7 % of the bytes (a progressive file
 //! always has its own). libjpeg-turbo cannot be stopped on the way; a 12 MP picture takes about 60 ms.
 
 use turbojpeg::{Compressor, Image, PixelFormat, Subsamp};
 
-use super::{Error, Settings};
+use super::{Chroma, Error, Settings};
 use crate::base::Format;
 use crate::pixels::{Layout, Picture};
 
@@ -38,7 +39,7 @@ pub fn encode(picture: &Picture, settings: &Settings) -> Result<Vec<u8>, Error> 
     let (width, height) = (picture.size.width as usize, picture.size.height as usize);
     let subsampling = if format == PixelFormat::GRAY {
         Subsamp::Gray
-    } else if settings.quality >= FULL_CHROMA_FROM {
+    } else if settings.chroma == Chroma::Full || settings.quality >= FULL_CHROMA_FROM {
         Subsamp::None
     } else {
         Subsamp::Sub2x2

@@ -31,14 +31,52 @@ pub struct Settings {
     pub format: Format,
     /// 1..=100, the format's own scale; PNG and lossless ignore it.
     pub quality: u8,
+    /// How finely colour is kept beside brightness.
+    pub chroma: Chroma,
     /// WebP without loss (PNG always is).
     pub lossless: bool,
+    /// How hard a lossless WebP is pressed.
+    pub effort: Effort,
     /// JPEG in several scans.
     pub progressive: bool,
     /// The EXIF block to embed, from its TIFF header on.
     pub exif: Option<Arc<[u8]>>,
     /// The ICC profile to embed; none means sRGB.
     pub icc: Option<Arc<[u8]>>,
+}
+
+impl Settings {
+    /// Lossy where the format can be, everything else as a variant usually has it, without metadata.
+    pub const fn new(format: Format, quality: u8) -> Self {
+        Self {
+            format,
+            quality,
+            chroma: Chroma::ByQuality,
+            lossless: false,
+            effort: Effort::Usual,
+            progressive: false,
+            exif: None,
+            icc: None,
+        }
+    }
+}
+
+/// How finely colour is kept beside brightness.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Chroma {
+    /// Halved on both sides (4:2:0), but at full resolution from a quality on at which that would be seen.
+    ByQuality,
+    /// At full resolution (4:4:4), for what will be scaled and encoded again. JPEG only; other formats ignore it.
+    Full,
+}
+
+/// How hard an encoder presses, where it has a choice that costs nothing but time.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Effort {
+    /// For what is read back by ourselves: time counts more than bytes.
+    Quick,
+    /// For what is sent.
+    Usual,
 }
 
 /// Why nothing was encoded.

@@ -18,7 +18,7 @@ fn work() -> Work {
 }
 
 fn settings(format: Format, quality: u8) -> Settings {
-    Settings { format, quality, lossless: false, progressive: false, exif: None, icc: None }
+    Settings::new(format, quality)
 }
 
 fn lossless(format: Format) -> Settings {
@@ -87,6 +87,35 @@ fn lossless_is_exact() {
             assert_eq!(webp, right, "WebP {layout:?} {width}x{height}");
         }
     }
+}
+
+/// Pictures that are kept to make variants of: JPEG with all its chroma, WebP without loss, made quickly.
+#[test]
+fn what_is_read_back_keeps_its_colours() {
+    // Red and blue columns of one pixel: half the chroma would make them one purple.
+    let size = Size::new(64, 64);
+    let columns = |red: [u8; 4], blue: [u8; 4]| {
+        (0..64 * 64).flat_map(|at| if at % 2 == 0 { red } else { blue }).collect::<Vec<u8>>()
+    };
+    let picture = Picture::srgb8(size, Layout::Rgba, columns([220, 30, 40, 255], [40, 60, 230, 255]));
+    let worst = |settings: &Settings| {
+        let (_, found) = opened(&still(&picture, settings, &work()).unwrap());
+        found.iter().zip(wide(&picture)).flat_map(|(a, b)| (0..3).map(move |at| a[at].abs_diff(b[at]))).max().unwrap()
+    };
+    let jpeg = settings(Format::Jpeg, 85);
+    assert!(worst(&jpeg) > 60, "4:2:0: {}", worst(&jpeg));
+    assert!(worst(&Settings { chroma: Chroma::Full, ..jpeg.clone() }) < 20, "4:4:4");
+
+    // A photo with alpha.
+    let mut photo = photo();
+    photo.samples = Samples::U8(wide(&photo).into_iter().flat_map(|[r, g, b, _]| [r, g, b, g.max(1)]).collect());
+    photo.layout = Layout::Rgba;
+    let right = wide(&photo);
+    let usual = still(&photo, &lossless(Format::WebP), &work()).unwrap();
+    let quick = Settings { effort: Effort::Quick, ..lossless(Format::WebP) };
+    let quick = still(&photo, &quick, &work()).unwrap();
+    assert_eq!(opened(&quick).1, right);
+    assert!(quick != usual && quick.len() * 100 < usual.len() * 130, "{} and {} bytes", quick.len(), usual.len());
 }
 
 #[test]

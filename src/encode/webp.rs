@@ -11,7 +11,7 @@ use libwebp_sys as ffi;
 
 use super::palette::rgba;
 use super::riff::{self, Chunk};
-use super::{Animation, Error, Settings};
+use super::{Animation, Effort, Error, Settings};
 use crate::base::{Format, Size, Work};
 use crate::pixels::{Frame, Layout, Picture};
 
@@ -21,6 +21,10 @@ const METHOD: c_int = 2;
 /// libwebp's effort for lossless pictures, method and quality: its own preset 2 of 9, since a variant is made while somebody
 /// waits. Here quality is how hard it tries, not how well it looks.
 const LOSSLESS_EFFORT: (c_int, f32) = (2, 25.0);
+
+/// The same for [`Effort::Quick`], preset 0: a photo of 800 pixels takes 20 ms and 562 KB instead of 114 ms and 504 KB.
+/// (libwebp's near-lossless mode makes 364 KB of it, but takes 270 ms.)
+const LOSSLESS_QUICK: (c_int, f32) = (0, 0.0);
 
 /// Encodes a still picture.
 pub fn encode(picture: &Picture, settings: &Settings, work: &Work) -> Result<Vec<u8>, Error> {
@@ -54,7 +58,10 @@ fn config(settings: &Settings) -> Result<ffi::WebPConfig, Error> {
     config.thread_level = 0;
     if settings.lossless {
         config.lossless = 1;
-        (config.method, config.quality) = LOSSLESS_EFFORT;
+        (config.method, config.quality) = match settings.effort {
+            Effort::Quick => LOSSLESS_QUICK,
+            Effort::Usual => LOSSLESS_EFFORT,
+        };
         config.exact = 0;
     }
     // SAFETY: `config` is initialised.

@@ -96,6 +96,13 @@ impl From<&serve::Error> for Problem {
                 let limited = passing(StatusCode::TOO_MANY_REQUESTS, "rate-limited", "Too many new variants", error);
                 limited.after(*retry_after).at_level(Level::INFO)
             }
+            serve::Error::Store(_) => passing(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "store-unavailable",
+                "The derivative store failed",
+                &"the derivative store did not take what was made",
+            )
+            .after(Duration::from_secs(1)),
             serve::Error::Internal(_) => internal(),
         }
     }
@@ -631,6 +638,7 @@ mod tests {
             (render::Refused::Deadline.into(), 503, "out-of-time", false),
             (render::Refused::Cancelled.into(), 503, "cancelled", false),
             (serve::Error::RateLimited { retry_after: second }, 429, "rate-limited", false),
+            (serve::Error::Store("10.0.0.1".into()), 503, "store-unavailable", false),
             (serve::Error::Internal("secret".into()), 500, "internal", false),
         ];
         for (error, status, code, cached) in table {

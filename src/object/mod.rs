@@ -47,8 +47,22 @@ pub trait ObjectStore: Send + Sync + std::fmt::Debug {
     fn delete<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<(), Error>>;
     /// Deletes every object whose key starts with the prefix; answers how many.
     fn delete_prefix<'a>(&'a self, prefix: &'a str) -> BoxFuture<'a, Result<u64, Error>>;
+    /// Objects whose key starts with the prefix and comes after `after`, by key: a page of at most [`LIST_MAX`], empty at the end.
+    fn list<'a>(&'a self, prefix: &'a str, after: Option<&'a str>) -> BoxFuture<'a, Result<Vec<Listed>, Error>>;
     /// A cheap question whether the store answers at all, for health.
     fn ping<'a>(&'a self) -> BoxFuture<'a, Result<(), Error>>;
+}
+
+/// Objects of one page of a list.
+pub const LIST_MAX: usize = 1000;
+
+/// An object in a list.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Listed {
+    /// Its key.
+    pub key: String,
+    /// When it was written.
+    pub modified: Option<SystemTime>,
 }
 
 /// What is known of an object.

@@ -99,6 +99,16 @@ pub(super) fn id(raw: &str, canonical: &mut String) -> Result<String, Error> {
     Ok(id)
 }
 
+/// The path of something about an asset: its category, id and version as they are, and the last segment as a URL has it.
+pub fn asset_path(category: &str, id: &str, version: &str, last: &str) -> String {
+    let mut path = format!("/{category}");
+    for segment in id.split('/') {
+        path.push('/');
+        encode(segment, &mut path);
+    }
+    path + "/" + version + "/" + last
+}
+
 /// Adds a decoded segment, encoded the one canonical way.
 pub(super) fn encode(decoded: &str, out: &mut String) {
     out.extend(utf8_percent_encode(decoded, ENCODED));

@@ -132,5 +132,10 @@ fn encoded(picture: &Picture, work: &Work) -> Result<(Vec<u8>, Format), Error> {
 
 fn settings(alpha: bool) -> encode::Settings {
     let format = if alpha { Format::WebP } else { Format::Jpeg };
-    encode::Settings { format, quality: QUALITY, lossless: alpha, progressive: false, exif: None, icc: None }
+    encode::Settings {
+        lossless: alpha,
+        chroma: encode::Chroma::Full,
+        effort: encode::Effort::Quick,
+        ..encode::Settings::new(format, QUALITY)
+    }
 }

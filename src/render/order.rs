@@ -214,12 +214,10 @@ impl Order {
     /// How to encode in a format.
     pub(super) fn settings(&self, format: Format, lossless: bool) -> encode::Settings {
         encode::Settings {
-            format,
-            quality: self.look.qualities.level(format, self.plan.quality),
             lossless,
             progressive: self.look.progressive,
             exif: self.exif(),
-            icc: None,
+            ..encode::Settings::new(format, self.look.qualities.level(format, self.plan.quality))
         }
     }
 

@@ -41,6 +41,9 @@ pub enum Error {
         /// When to try again.
         retry_after: Duration,
     },
+    /// The derivative store did not take what was made ahead of time. What a request waits for is answered all the same.
+    #[error("the derivative store failed: {0}")]
+    Store(Arc<str>),
     /// A defect of ours: a task that panicked.
     #[error("an internal error: {0}")]
     Internal(Arc<str>),
@@ -109,6 +112,7 @@ impl Error {
             | Self::Encode(_)
             | Self::Render(_)
             | Self::RateLimited { .. }
+            | Self::Store(_)
             | Self::Internal(_) => None,
         }
     }

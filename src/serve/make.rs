@@ -29,7 +29,13 @@ pub struct Made {
 
 impl Origin {
     /// The flight. What it brings is in memory before it ends, so that who comes after it finds it there.
-    pub(super) async fn make(self: Arc<Self>, wanted: Wanted, client: Client, work: Work) -> Result<Made, Error> {
+    pub(super) async fn make(
+        self: Arc<Self>,
+        wanted: Wanted,
+        client: Client,
+        urgency: Urgency,
+        work: Work,
+    ) -> Result<Made, Error> {
         // Another flight of this key may have landed between the caller's look into memory and this one's start.
         if let Some(answer) = self.recall(&wanted) {
             let key = VariantKey { asset: wanted.asset, digest: answer.key };
@@ -45,7 +51,7 @@ impl Origin {
             }
             return Ok(Made { key, entry, phase: Phase::Store, stages });
         }
-        let made = self.clone().make_anew(&wanted, &client, stages, Urgency::Live, &work).await;
+        let made = self.clone().make_anew(&wanted, &client, stages, urgency, &work).await;
         if let Err(error) = &made {
             self.remember(wanted.key, error);
         }
@@ -139,7 +145,10 @@ impl Origin {
         // As of before the original was read: a purge in between takes what was made from the old one.
         entry.made_at_ms = made_at_ms;
         let entry = Arc::new(entry);
-        self.keep(wanted, key, &entry);
+        match urgency {
+            Urgency::Live => self.keep(wanted, key, &entry),
+            Urgency::Ahead => self.keep_surely(wanted, key, &entry).await?,
+        }
         Ok(Made { key, entry, phase: Phase::Miss, stages })
     }
 
@@ -155,6 +164,25 @@ impl Origin {
         stages.add(Stage::Source, fetched.time);
         self.check_version(wanted, &fetched.bytes, work).await?;
         Ok(fetched)
+    }
+
+    /// Keeps what nobody waits for: done when it is in the store, so that whoever had it made can say so.
+    pub(super) async fn keep_surely(&self, wanted: &Wanted, key: VariantKey, entry: &Arc<Entry>) -> Result<(), Error> {
+        if !self.purges.allow(&wanted.tags, &wanted.asset, entry.made_at_ms) {
+            return Ok(());
+        }
+        if let Some(derivatives) = self.derivatives.as_ref().filter(|_| !entry.damaged) {
+            let store = |error: crate::object::Error| Error::Store(error.to_string().into());
+            derivatives.put(&key, entry, &wanted.tags).await.map_err(store)?;
+            if wanted.is_alias() {
+                derivatives.put_alias(&wanted.key, &key, entry.made_at_ms).await.map_err(store)?;
+            }
+        }
+        self.memory.keep(key, entry.clone());
+        if wanted.is_alias() {
+            self.memory.keep_alias(wanted.key, key);
+        }
+        Ok(())
     }
 
     fn keep(&self, wanted: &Wanted, key: VariantKey, entry: &Arc<Entry>) {

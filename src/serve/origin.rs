@@ -16,7 +16,7 @@ use crate::base::{AssetDigest, Deadline, Digest, Limits, Stages, VariantKey};
 use crate::cache::{Derivatives, Flights, Memory, Purges, Role};
 use crate::catalog::Catalog;
 use crate::plan::{self, Request, Urls, Version};
-use crate::render::{Look, Renderer};
+use crate::render::{Look, Renderer, Urgency};
 use crate::source::{OriginalMeta, Source};
 
 /// A configured collection.
@@ -199,7 +199,8 @@ impl Origin {
             return Err(failure);
         }
         let key = wanted.key;
-        let (outcome, role) = self.variants.join(key, deadline, |work| self.clone().make(wanted, client, work)).await;
+        let (outcome, role) =
+            self.variants.join(key, deadline, |work| self.clone().make(wanted, client, Urgency::Live, work)).await;
         let made = outcome.ok_or_else(|| Error::Internal("the work on this variant ended abnormally".into()))??;
         let collapsed = role == Role::Follower && matches!(made.phase, Phase::Miss);
         let phase = if collapsed { Phase::Collapsed } else { made.phase };
@@ -236,7 +237,7 @@ impl Origin {
     }
 
     /// What `v0` is now: the source is asked at most once in the category's max-age for it.
-    async fn validator(
+    pub(super) async fn validator(
         self: &Arc<Self>,
         category: &Arc<Category>,
         id: &str,

@@ -93,6 +93,16 @@ declare! {
     Gauge RENDER_BUDGET_WAITING = "fovea_render_budget_waiting": "Requests waiting for memory";
     Gauge RENDER_THREADS_BUSY = "fovea_render_threads_busy": "Render threads at work";
     Gauge RENDER_QUEUE_JOBS = "fovea_render_queue_jobs": "Jobs waiting for a render thread";
+
+    Counter JOB_ENDED = "fovea_job_ended_total": "Tries of jobs that ended, by kind and how (completed, next, retry, failed, cancelled, released)";
+    Histogram JOB_SECONDS = "fovea_job_seconds": "From a job's start to the end of the try, by kind";
+    Histogram JOB_WAIT_SECONDS = "fovea_job_wait_seconds": "From when a job could be claimed to when it was, by priority";
+    Gauge QUEUE_DEPTH = "fovea_queue_depth": "Jobs that wait, by kind and priority";
+    Gauge QUEUE_OLDEST_SECONDS = "fovea_queue_oldest_seconds": "How long the oldest job has waited that could be claimed";
+    Gauge WORKER_RUNNING = "fovea_worker_running": "Jobs that this process is at";
+    Gauge WORKER_CONCURRENCY = "fovea_worker_concurrency": "Jobs that this process may be at";
+    Gauge WORKER_PRESSURE = "fovea_worker_pressure": "Steps by which this process has lowered its jobs at once, after failures";
+    Gauge WORKER_BREAKER_STATE = "fovea_worker_breaker_state": "A dependency's circuit breaker: 0 closed, 1 half open, 2 open";
 }
 
 /// Bounds of time, in seconds: from a memory hit to a miss's deadline.

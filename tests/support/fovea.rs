@@ -85,6 +85,12 @@ impl Fovea {
         Self::start_as(folder, config, &How { environment, ..How::default() }).await
     }
 
+    /// Origin and API, and nobody who does jobs.
+    pub async fn start_idle(config: &str) -> Self {
+        let how = How { environment: &[("FOVEA_WORKER__ENABLED", "false")], ..How::default() };
+        Self::start_as(tempfile::tempdir().expect("a temporary folder"), config, &how).await
+    }
+
     /// Origin, API and worker in one process.
     pub async fn start_all(config: &str) -> Self {
         let how = How { command: "all", ..How::default() };

@@ -142,14 +142,8 @@ fn metadata_goes_and_orientation_stays() {
     let picture =
         crate::pixels::Picture::srgb8(crate::base::Size::new(8, 8), crate::pixels::Layout::Rgb, vec![90; 192]);
     for format in [Format::Jpeg, Format::Png, Format::WebP] {
-        let settings = crate::encode::Settings {
-            format,
-            quality: 80,
-            lossless: false,
-            progressive: false,
-            exif: Some(block.clone()),
-            icc: None,
-        };
+        let settings =
+            crate::encode::Settings { exif: Some(block.clone()), ..crate::encode::Settings::new(format, 80) };
         let file = crate::encode::still(&picture, &settings, &work()).unwrap();
         let bare = strip(&file, format, Keep::Appearance).unwrap();
         let header = decode::probe(&bare, &Limits::default()).unwrap();

@@ -86,13 +86,13 @@ impl Api {
     }
 
     fn whole(&self, category: &str, path: &str) -> String {
-        let base = self.faces.get(category).map_or("", |face| face.base_url.trim_end_matches('/'));
+        let base = self.settings.faces.get(category).map_or("", |face| face.base_url.trim_end_matches('/'));
         format!("{base}{path}")
     }
 
     /// The variants that are made of every original of a category.
     pub(super) fn prewarm(&self, category: &str) -> &[String] {
-        self.faces.get(category).map_or(&[], |face| &face.prewarm)
+        self.settings.faces.get(category).map_or(&[], |face| &face.prewarm)
     }
 }
 

@@ -78,6 +78,17 @@ pub struct Api {
     pub ingest: Arc<Ingest>,
     /// Jobs that were looked at a moment ago.
     pub recent: Arc<Recent>,
+    /// Renders the metrics as Prometheus text.
+    pub metrics: Arc<dyn Fn() -> String + Send + Sync>,
+    /// Set when the shutdown begins: no longer ready, still alive.
+    pub draining: Arc<AtomicBool>,
+    /// What it is told.
+    pub settings: ApiSettings,
+}
+
+/// What the API is told.
+#[derive(Clone, Debug)]
+pub struct ApiSettings {
     /// How the categories look from outside.
     pub faces: HashMap<String, Face>,
     /// Bucket and prefix of the store of originals, where it is a bucket.
@@ -90,11 +101,7 @@ pub struct Api {
     pub rates: Rates,
     /// Proxies whose word about the client's address is taken.
     pub trusted_proxies: Vec<IpNet>,
-    /// Renders the metrics as Prometheus text.
-    pub metrics: Arc<dyn Fn() -> String + Send + Sync>,
-    /// Set when the shutdown begins: no longer ready, still alive.
-    pub draining: Arc<AtomicBool>,
-    /// Most bytes of a request's body that is no upload.
+    /// Most bytes of a purge's body.
     pub body_bytes_max: usize,
 }
 
@@ -119,7 +126,7 @@ impl Routes {
             .fallback(|| async { Problem::from(Refusal::NoRoute) })
             .method_not_allowed_fallback(|| async { Problem::from(Refusal::Method) })
             .with_state(api.clone());
-        let gate = gate::Gate::new(&api.rates);
+        let gate = gate::Gate::new(&api.settings.rates);
         Self { router, api, gate }
     }
 }
@@ -164,7 +171,7 @@ impl Handler for Routes {
 
     fn handle(self: &Arc<Self>, peer: &Peer, request: Request<Incoming>) -> Reply<Body> {
         let this = self.clone();
-        let proxies = &this.api.trusted_proxies;
+        let proxies = &this.api.settings.trusted_proxies;
         let address = client::address(request.headers(), peer.address, proxies, AddressHeader::XForwardedFor);
         Reply::Later(Box::pin(async move {
             let id = request_id(request.headers());

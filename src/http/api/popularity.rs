@@ -40,7 +40,7 @@ pub async fn popularity(
     if api.origin.policy(&category).is_none() {
         return Err(Problem::from(&crate::serve::Error::NoCategory(category)));
     }
-    let popular = api.catalog.popularity(&category, api.half_life, asked.limit()?).await?;
+    let popular = api.catalog.popularity(&category, api.settings.half_life, asked.limit()?).await?;
     let shape = |found: crate::catalog::Popular| Shape { variant: found.shape, count: found.count, share: found.share };
     Ok(Json(popular.into_iter().map(shape).collect()))
 }

@@ -48,7 +48,7 @@ pub struct Done {
 )]
 pub async fn purge(State(api): State<Arc<Api>>, caller: Caller, request: Request<Body>) -> Result<Json<Done>, Problem> {
     let principal = caller.at_least(Role::Operator)?;
-    let what = wanted(&body(request.into_body(), api.body_bytes_max).await?)?;
+    let what = wanted(&body(request.into_body(), api.settings.body_bytes_max).await?)?;
     allow(&api, principal, &what).await?;
     let purged = api.origin.purge(&what).await.map_err(|error| {
         tracing::warn!(?what, %error, "a purge failed");

@@ -74,7 +74,7 @@ pub async fn depth(State(api): State<Arc<Api>>, caller: Caller) -> Result<Json<Q
     Ok(Json(QueueView {
         waiting: depth.waiting(),
         in_flight: depth.in_flight(),
-        waiting_max: api.queue_max,
+        waiting_max: api.settings.queue_max,
         oldest_ms: depth.oldest_ms.map(|since_ms| api.catalog.now_ms().saturating_sub(since_ms)),
         depth: rows,
         workers: workers.unwrap_or_default(),

@@ -195,7 +195,7 @@ async fn begin(api: &Api, principal: &Principal, headers: &HeaderMap, told: NewJ
         urls.extend(made);
     }
     let jobs = if many { queue::batch(&principal.owner, jobs) } else { jobs };
-    let pushed = api.queue.push(jobs, Some(api.queue_max)).await?;
+    let pushed = api.queue.push(jobs, Some(api.settings.queue_max)).await?;
     let job_id = pushed.into_iter().next().map(|pushed| pushed.id).ok_or(catalog::Error::NotFound)?;
     let body = Begun { status_url: job_path(&job_id), job_id: job_id.clone(), urls };
     if let Some(idempotency) = idempotency {

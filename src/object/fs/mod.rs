@@ -6,6 +6,7 @@
 mod described;
 mod evict;
 mod frame;
+mod list;
 mod paths;
 mod pieces;
 
@@ -23,7 +24,7 @@ use futures_util::stream::{self, StreamExt};
 
 use self::frame::Frame;
 use self::pieces::{once, pieces, read_exactly};
-use super::{Error, Meta, ObjectStore, Presigned, Put, PutOptions, Reading};
+use super::{Error, Listed, Meta, ObjectStore, Presigned, Put, PutOptions, Reading};
 
 /// A file up to this long is read whole when it is opened: one trip to the blocking threads instead of two.
 const EAGER_BYTES_MAX: u64 = 256 << 10;
@@ -160,6 +161,11 @@ impl ObjectStore for Fs {
     fn delete_prefix<'a>(&'a self, prefix: &'a str) -> BoxFuture<'a, Result<u64, Error>> {
         let prefix = prefix.to_owned();
         self.run(move |shared| shared.delete_prefix(&prefix))
+    }
+
+    fn list<'a>(&'a self, prefix: &'a str, after: Option<&'a str>) -> BoxFuture<'a, Result<Vec<Listed>, Error>> {
+        let (prefix, after) = (prefix.to_owned(), after.map(str::to_owned));
+        self.run(move |shared| shared.list(&prefix, after.as_deref()))
     }
 
     fn ping<'a>(&'a self) -> BoxFuture<'a, Result<(), Error>> {
@@ -300,7 +306,7 @@ impl Shared {
         paths::walk(&folder, start, &mut |path, found| {
             match fs::remove_file(path) {
                 Ok(()) => {
-                    if !paths::is_reserved(path) {
+                    if !paths::is_own(path) {
                         deleted += 1;
                     }
                     evict::removed(self, found.len());

@@ -57,10 +57,9 @@ pub fn is_temporary(path: &Path) -> bool {
     path.file_name().and_then(|name| name.to_str()).is_some_and(|name| name.starts_with(TEMPORARY))
 }
 
-/// Whether a file is no object by itself: one that was being written, or a description.
-pub fn is_reserved(path: &Path) -> bool {
-    let name = path.file_name().and_then(|name| name.to_str());
-    name.is_some_and(|name| name.starts_with(TEMPORARY) || name.starts_with(DESCRIPTION))
+/// Whether a file is ours and no object.
+pub fn is_own(path: &Path) -> bool {
+    path.file_name().and_then(|name| name.to_str()).is_some_and(|name| name.starts_with(".fovea-"))
 }
 
 /// Visits every file (and link, unfollowed) below a folder whose path in it starts with `start`. What vanishes meanwhile is

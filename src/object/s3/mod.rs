@@ -2,6 +2,7 @@
 //!
 //! What was said with a put is kept as the object's user metadata, so that one GET answers both.
 
+mod list;
 mod settings;
 mod upload;
 
@@ -20,7 +21,7 @@ use futures_util::future::BoxFuture;
 use futures_util::stream::{self, StreamExt};
 
 pub use self::settings::{Encryption, Keys, Multipart, Settings};
-use super::{Error, Meta, ObjectStore, Presigned, Put, PutOptions, Reading};
+use super::{Error, Listed, Meta, ObjectStore, Presigned, Put, PutOptions, Reading};
 
 /// How many keys one listing gives and one request deletes; the protocol's own bound.
 const KEYS_MAX: i32 = 1000;
@@ -292,6 +293,10 @@ impl ObjectStore for S3 {
 
     fn delete_prefix<'a>(&'a self, prefix: &'a str) -> BoxFuture<'a, Result<u64, Error>> {
         Box::pin(self.remove_prefix(prefix))
+    }
+
+    fn list<'a>(&'a self, prefix: &'a str, after: Option<&'a str>) -> BoxFuture<'a, Result<Vec<Listed>, Error>> {
+        Box::pin(self.list_page(prefix, after))
     }
 
     fn ping<'a>(&'a self) -> BoxFuture<'a, Result<(), Error>> {
