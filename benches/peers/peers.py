@@ -11,11 +11,13 @@ import itertools
 import json
 import os
 import pathlib
+import socket
 import struct
 import subprocess
 import sys
 import tempfile
 import threading
+import time
 
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
@@ -88,6 +90,11 @@ def main():
         }
         cpu(peers, tasks, files, photos, args.rounds, pathlib.Path(scratch), results)
         memory(peers, files, args.threads, results)
+        if not args.tasks:
+            page(peers, files, args.rounds, results)
+            load(peers, files, args.threads, results)
+            abandoned(peers, files, args.threads, results)
+            sheet(peers, pathlib.Path(scratch), pathlib.Path(args.out))
     out = pathlib.Path(args.out)
     out.mkdir(parents=True, exist_ok=True)
     (out / "results.json").write_text(json.dumps(results, indent=1, ensure_ascii=False) + "\n")
@@ -302,6 +309,141 @@ def memory(peers, files, threads, results):
             "T7_at_once_ok": answers.count(200),
         }
         server.stop()
+
+
+PAGE_WIDTHS = (160, 320, 480, 640, 800, 1000, 1280, 1600)
+PAGE_FORMATS = (("jpeg", 80), ("webp", 80), ("avif", 60))
+
+
+def page(peers, files, rounds, results):
+    """The CPU of a whole page: every width in every format, of a photo that nobody asked for before."""
+    tasks = [
+        Task("page", "", "p12", width, name, quality, 1) for width in PAGE_WIDTHS for name, quality in PAGE_FORMATS
+    ]
+    results["page_title"] = f"{', '.join(map(str, PAGE_WIDTHS))} px wide, each as JPEG, WebP and AVIF"
+    results["page"] = {}
+    photo = files["p12"][0]
+    quick = next((peer for peer in peers if peer.title == "sharp, quick"), None)
+    for peer in peers:
+        # sharp's AVIF at its default effort would take most of a minute.
+        spell = {"avif": quick} if peer.title == "sharp" else {}
+        if peer.title not in ("Fovea, first", "sharp", "thumbor"):
+            continue
+        measure.say(f"a page by {peer.title}")
+        server = peer.start(threads=1)
+        samples = []
+        for turn in range(rounds):
+            # One asset a page; the widths differ from page to page.
+            names = [spell.get(task.format, peer).url(task, photo, task.width - turn) for task in tasks]
+            if isinstance(peer, servers.FoveaFirst):
+                asset = peer.original(photo)
+                names = [url.replace(url.split("/")[2], asset) for url in names]
+            before = server.cpu_s()
+            answers = at_once(server.port, names, 6)
+            if any(status != 200 for status, _ in answers):
+                measure.fail(f"{peer.title} answers a page with {sorted({status for status, _ in answers})}")
+            samples.append((server.cpu_s() - before) * 1000)
+        server.stop()
+        results["page"][peer.title] = measure.median(samples)
+
+
+def load(peers, files, threads, results):
+    """How T1 goes with 1, 2, 8 and 32 requests at once."""
+    results["load"] = {}
+    (small,) = [task for task in TASKS if task.name == MEMORY_TASKS[0]]
+    for peer in peers:
+        if peer.title not in ("Fovea", "Fovea, direct", "sharp"):
+            continue
+        measure.say(f"load on {peer.title}")
+        server = peer.start(threads)
+        widths = itertools.count(200)
+        ask = lambda count: [peer.url(small, files["p12"][0], next(widths)) for _ in range(count)]
+        at_once(server.port, ask(4), 2)
+        cells = {}
+        for clients in (1, 2, 8, 32):
+            urls = ask(max(32, clients * 4))
+            begun = time.monotonic()
+            answers = at_once(server.port, urls, clients)
+            spent = time.monotonic() - begun
+            times = sorted(1000 * took for _, took in answers)
+            cells[str(clients)] = {
+                "per_core": len(answers) / spent / min(clients, threads),
+                "p50_ms": times[len(times) // 2],
+                "p99_ms": times[min(len(times) - 1, len(times) * 99 // 100)],
+                "ok": sum(status == 200 for status, _ in answers),
+            }
+        results["load"][peer.title] = cells
+        server.stop()
+
+
+def abandoned(peers, files, threads, results):
+    """The CPU that a server spends after 24 clients that asked for T7 have hung up."""
+    results["abandoned"] = {}
+    (large,) = [task for task in TASKS if task.name == MEMORY_TASKS[1]]
+    for peer in peers:
+        if peer.same_process_as or not peer.url(large, "x", 1):
+            continue
+        measure.say(f"hang-ups on {peer.title}")
+        server = peer.start(threads)
+        sockets = []
+        for step in range(24):
+            client = socket.create_connection(("127.0.0.1", server.port))
+            url = peer.url(large, files["p24"][0], large.width - step)
+            client.sendall(f"GET {url} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+            sockets.append(client)
+        time.sleep(0.05)
+        for client in sockets:
+            client.close()
+        before = server.cpu_s()
+        time.sleep(6)
+        results["abandoned"][peer.title] = server.cpu_s() - before
+        server.stop()
+
+
+def sheet(peers, scratch, out):
+    """A contact sheet of hard cases at 400 px as JPEG q80, one column a peer, for eyes."""
+    measure.say("a contact sheet of hard cases")
+    folder = scratch / "hard"
+    folder.mkdir()
+    node(["hard", measure.ROOT / "samples", folder])
+    (small,) = [task for task in TASKS if task.name == MEMORY_TASKS[0]]
+    lines = []
+    for kind in peers:
+        if kind.title in ("Fovea, first", "sharp, quick"):
+            continue
+        peer = type(kind)(scratch, folder, kind.binary)
+        server = (servers.Fovea(scratch, folder, kind.binary) if isinstance(kind, servers.Fovea) else peer).start(threads=1)
+        for file in sorted(folder.glob("x_*.jpg")):
+            status, _, body = measure.get(server.port, peer.url(small, file.name, 400))
+            if status != 200:
+                measure.fail(f"{peer.title} answers {file.name} with {status}")
+            path = scratch / f"sheet-{len(lines)}.jpg"
+            path.write_bytes(body)
+            lines.append(f"{file.stem[2:]}\t{peer.title}\t{path}\n")
+        server.stop()
+    out.mkdir(parents=True, exist_ok=True)
+    node(["sheet", out / "results-sheet.webp"], input="".join(sorted(lines, key=lambda line: line.split("\t")[0])))
+
+
+def at_once(port, urls, clients):
+    """Asks for every URL with so many clients; statuses and seconds in the order of their ends."""
+    left, answers = list(reversed(urls)), []
+
+    def client():
+        while True:
+            try:
+                url = left.pop()
+            except IndexError:
+                return
+            begun = time.monotonic()
+            answers.append((status_of(port, url), time.monotonic() - begun))
+
+    threads = [threading.Thread(target=client) for _ in range(clients)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return answers
 
 
 def status_of(port, url):

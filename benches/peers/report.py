@@ -34,10 +34,44 @@ def table(results):
         f"Peak resident memory in MiB of a fresh server with {results['threads']} threads that render: after a few T1 one after"
         " the other, and after 32 T7 at once.\n",
         markdown(["", *results["memory"]], memory_rows(results["memory"])),
+        *more(results),
+        "“Fovea” is a later variant of an original that was asked for before; “first” the first one, which also makes the mezzanines"
+        " where the original has any; “direct” has them off.\n",
         "“Quick” is the same peer at its encoders' quick settings: sharp with WebP effort 2 and AVIF effort 0 (its defaults are"
         " 4), oximg with `PRESET=fast OXIMG_DCT_MARGIN=1.7` (mozjpeg baseline, shrink-on-load). A dash: the peer does not do it.",
     ]
     return "\n".join(parts) + "\n"
+
+
+def more(results):
+    """What was measured beside the tasks: a page, load, and hang-ups."""
+    parts = []
+    if results.get("page"):
+        parts += [
+            "## A page\n",
+            f"CPU milliseconds of all variants of one photo that a page asks for, six at once: {results['page_title']}. sharp with AVIF"
+            " effort 0.\n",
+            markdown(["", *results["page"]], [["a 12 MP photo", *(number(cell) for cell in results["page"].values())]]),
+        ]
+    if results.get("load"):
+        counts = list(next(iter(results["load"].values())))
+        rows = [
+            [title, *(f"{cells[at]['per_core']:.1f} · {cells[at]['p50_ms']:.0f} / {cells[at]['p99_ms']:.0f}" for at in counts)]
+            for title, cells in results["load"].items()
+        ]
+        parts += [
+            "## Load\n",
+            f"T1 with {results['threads']} threads that render and so many requests at once: answers a second and core · median / 99th"
+            " percentile in wall milliseconds (on a machine that others use too).\n",
+            markdown(["", *(f"{count} at once" for count in counts)], rows),
+        ]
+    if results.get("abandoned"):
+        parts += [
+            "## Hang-ups\n",
+            "CPU seconds that a server still spends after 24 clients that asked for T7 have left.\n",
+            markdown(["", *results["abandoned"]], [["after the hang-up", *(number(cell) for cell in results["abandoned"].values())]]),
+        ]
+    return parts
 
 
 def photos(results):
@@ -80,7 +114,7 @@ def memory_rows(memory):
 
 
 PANEL_W, PANEL_GAP, MARGIN = 440, 32, 20
-BAR_H, ROW_H, LABEL_W, VALUE_W, HEAD_H = 12, 18, 92, 60, 30
+BAR_H, ROW_H, LABEL_W, VALUE_W, HEAD_H = 12, 18, 98, 60, 30
 STYLE = """
 text { font: 12px system-ui, sans-serif; fill: #1d2430 } .note, .name { fill: #5b6675 }
 .title { font-size: 16px; font-weight: 600 } .head { font-weight: 600 }
@@ -126,7 +160,7 @@ def panel(title, values):
     for row, (column, value) in enumerate(values):
         y = HEAD_H - 6 + row * ROW_H
         length = max(1.0, (PANEL_W - LABEL_W - VALUE_W) * value / longest)
-        kind = "bar ours" if column == "Fovea" else "bar"
+        kind = "bar ours" if column.startswith("Fovea") else "bar"
         drawn.append(f'<text class="name" y="{y + 10}">{html.escape(column)}</text>')
         drawn.append(f'<rect class="{kind}" x="{LABEL_W}" y="{y}" width="{length:.1f}" height="{BAR_H}" rx="2"/>')
         drawn.append(f'<text x="{LABEL_W + length + 6:.1f}" y="{y + 10}">{number(value)}</text>')

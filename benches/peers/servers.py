@@ -1,7 +1,9 @@
 """The servers that are compared: how each is started for one folder of originals, and how it spells a task in a URL."""
 
+import itertools
 import os
 import pathlib
+import shutil
 import sys
 
 HERE = pathlib.Path(__file__).resolve().parent
@@ -35,12 +37,17 @@ class Peer:
 
 
 class Fovea(Peer):
-    """Ours: file source, no derivative store, no access log (the others have none), each request a miss."""
+    """Ours: file source, no derivative store, no access log (the others have none), each request a miss. What a variant costs
+    when its original has been asked for before."""
 
     title = "Fovea"
+    category = "bench"
 
     def start(self, threads):
         port, api = measure.free_port(), measure.free_port()
+        fresh = self.scratch / "fresh"
+        fresh.mkdir(exist_ok=True)
+        qualities = {"unsigned": "options", "quality_jpeg": 80, "quality_webp": 80, "quality_avif": 60}
         config = self.scratch / "fovea.toml"
         config.write_text(
             measure.toml({
@@ -52,13 +59,9 @@ class Fovea(Peer):
                 "rate_limit": {"per_second": 0},
                 "telemetry": {"log": "warn"},
                 "category.demo": {"enabled": False},
-                "category.bench": {
-                    "source": f"file:{self.photos}",
-                    "unsigned": "options",
-                    "quality_jpeg": 80,
-                    "quality_webp": 80,
-                    "quality_avif": 60,
-                },
+                "category.bench": {"source": f"file:{self.photos}", **qualities},
+                "category.direct": {"source": f"file:{self.photos}", "mezzanine": "off", **qualities},
+                "category.fresh": {"source": f"file:{fresh}", **qualities},
             })
         )
         server = measure.Server("fovea", [self.binary, "serve", "--config", config], port, self.scratch / "fovea.log")
@@ -69,10 +72,37 @@ class Fovea(Peer):
         options = f"w_{width}"
         if task.aspect:
             options += f",h_{task.height(width)},fit_cover"
-        return f"/bench/{photo}/v1/{options}.{'jpg' if task.format == 'jpeg' else task.format}"
+        return f"/{self.category}/{self.original(photo)}/v1/{options}.{'jpg' if task.format == 'jpeg' else task.format}"
+
+    def original(self, photo):
+        """The asset that stands for the photo."""
+        return photo
 
     def version(self):
         return f"{measure.version_of(self.binary, '--version')} ({measure.commit()})"
+
+
+class FoveaFirst(Fovea):
+    """The same server; each request is the first one of its original, which makes the mezzanines too."""
+
+    title = "Fovea, first"
+    same_process_as = "Fovea"
+    category = "fresh"
+    numbers = itertools.count()
+
+    def original(self, photo):
+        name = f"{next(self.numbers)}-{photo}"
+        if (self.photos / photo).exists():
+            shutil.copyfile(self.photos / photo, self.scratch / "fresh" / name)
+        return name
+
+
+class FoveaDirect(Fovea):
+    """The same server with `mezzanine = "off"`: every variant is rendered from its original."""
+
+    title = "Fovea, direct"
+    same_process_as = "Fovea"
+    category = "direct"
 
 
 class Sharp(Peer):
@@ -195,10 +225,10 @@ class Thumbor(Peer):
 
 def any_photo(photos):
     """The smallest JPEG of the folder, to see whether a server works."""
-    return min(pathlib.Path(photos).glob("p2_*.jpg"), key=lambda path: path.stat().st_size).name
+    return min(pathlib.Path(photos).glob("*.jpg"), key=lambda path: path.stat().st_size).name
 
 
 #: Columns by the name that --peers takes, in the table's order.
-PEERS = {"fovea": [Fovea], "sharp": [Sharp, SharpQuick], "oximg": [Oximg, OximgQuick], "thumbor": [Thumbor]}
+PEERS = {"fovea": [Fovea, FoveaFirst, FoveaDirect], "sharp": [Sharp, SharpQuick], "oximg": [Oximg, OximgQuick], "thumbor": [Thumbor]}
 #: thumbor brings a Python environment of its own; it is measured when it is asked for.
 DEFAULT = ["fovea", "sharp", "oximg"]

@@ -12,7 +12,7 @@ use crate::transform::Geometry;
 
 /// How much larger than the result the part of a mezzanine that is shown must be, in hundredths. Below it the loss against the
 /// original grows quickly, above it decoding costs more for nothing that is seen.
-const MARGIN_PERCENT: u32 = 160;
+const MARGIN_PERCENT: u32 = 155;
 
 /// How much wider than a mezzanine an original must be, in hundredths: a mezzanine nearly as large as its original saves no work.
 const WORTH_PERCENT: u32 = 200;
@@ -130,10 +130,10 @@ mod tests {
         for (width, expected) in [
             (1, Mezzanine(640)),
             (400, Mezzanine(640)),
-            (401, Mezzanine(640)),
-            (402, Mezzanine(1280)),
-            (800, Mezzanine(1280)),
-            (802, Original),
+            (413, Mezzanine(640)),
+            (414, Mezzanine(1280)),
+            (826, Mezzanine(1280)),
+            (827, Original),
         ] {
             check(&landscape, On, wide(width), expected);
         }
