@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use crate::support::api::text;
 use crate::support::fovea::{Fovea, samples};
+use crate::support::origin::{Origin, answer};
 use crate::support::seaweedfs;
 
 fn photo() -> Vec<u8> {
@@ -52,7 +53,7 @@ async fn server(bucket: &str, more: &str, workers: bool) -> (Fovea, S3) {
 }
 
 #[tokio::test]
-async fn a_large_file_goes_in_parts_and_a_failure_leaves_none() {
+async fn a_large_file_goes_in_parts() {
     let seaweed = seaweedfs::shared();
     seaweed.bucket("parts", "").await;
     let settings = fovea::object::s3::Settings {
@@ -79,17 +80,44 @@ async fn a_large_file_goes_in_parts_and_a_failure_leaves_none() {
         assert!(reading.bytes(1 << 30).await.unwrap() == body, "{bytes}");
         assert_eq!(store.put_file(&key, &file, &options).await.unwrap(), fovea::object::Put::Existed);
     }
-    // A file that ends before its last part can be read.
-    let vanishing = folder.path().join("vanishing");
-    std::fs::write(&vanishing, vec![1; 16 << 20]).unwrap();
-    let put = store.put_file("k/vanishing", &vanishing, &options);
-    let cut = async {
-        std::fs::OpenOptions::new().write(true).open(&vanishing).unwrap().set_len(1 << 20).unwrap();
+    assert_eq!(store.unfinished_uploads().await.unwrap(), 0);
+}
+
+#[tokio::test]
+async fn an_upload_in_parts_that_fails_is_aborted() {
+    let server = Origin::start(|request, _| match (request.method().as_str(), request.uri().query()) {
+        ("HEAD", _) => answer(404, ""),
+        ("POST", Some(query)) if query.contains("uploads") => answer(
+            200,
+            "<InitiateMultipartUploadResult><Bucket>b</Bucket><Key>k</Key><UploadId>u1</UploadId></InitiateMultipartUploadResult>",
+        ),
+        ("PUT", Some(query)) if query.contains("partNumber=2") => answer(500, "<Error><Code>InternalError</Code></Error>"),
+        ("PUT", _) => {
+            let mut part = answer(200, "");
+            part.headers_mut().insert("etag", "\"x\"".parse().unwrap());
+            part
+        }
+        _ => answer(204, ""),
+    })
+    .await;
+    let settings = fovea::object::s3::Settings {
+        endpoint: Some(server.url()),
+        multipart: Multipart { above_bytes: 6 << 20, part_bytes: 5 << 20, parallel: 1 },
+        tries: 1,
+        ..seaweedfs::shared().settings("b", "")
     };
-    let (put, ()) = tokio::join!(put, cut);
-    assert!(put.is_err(), "{put:?}");
-    assert!(matches!(store.head("k/vanishing").await, Err(Error::NotFound)));
-    assert_eq!(store.unfinished_uploads().await.unwrap(), 0, "it was aborted");
+    let store = S3::new(settings).await.unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("file");
+    std::fs::write(&file, vec![1; 16 << 20]).unwrap();
+    let put = store.put_file("k", &file, &PutOptions::default()).await;
+    assert!(matches!(put, Err(Error::Unavailable(_))), "{put:?}");
+    let asked = server.asked.lock().unwrap();
+    let last = asked.last().unwrap();
+    assert_eq!(last.method(), Method::DELETE, "{:?}", last.uri());
+    assert!(last.uri().query().unwrap().contains("uploadId=u1"), "{:?}", last.uri());
+    let parts = asked.iter().filter(|request| request.method() == Method::PUT).count();
+    assert_eq!(parts, 3, "the first part once, the second twice, and no other");
 }
 
 #[tokio::test]

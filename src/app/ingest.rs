@@ -60,11 +60,7 @@ fn storage_class(text: &str) -> String {
 ///
 /// # Errors
 /// A part that cannot be built.
-pub fn ingest(
-    config: &Config,
-    store: Option<Arc<dyn ObjectStore>>,
-    catalog: Catalog,
-) -> Result<Arc<Ingest>> {
+pub fn ingest(config: &Config, store: Option<Arc<dyn ObjectStore>>, catalog: Catalog) -> Result<Arc<Ingest>> {
     let settings = &config.ingest;
     let folder = spool(config);
     let spool = Spool::new(&folder, settings.uploads_max);

@@ -84,7 +84,8 @@ pub async fn serve(config: Config) -> Result<()> {
             tracing::info!(ms = begun.elapsed().as_millis() as u64, "ready");
         }
     });
-    let worker = config.worker.enabled.then(|| work::workers(&config, catalog, queue, origin.clone(), originals, board));
+    let worker =
+        config.worker.enabled.then(|| work::workers(&config, catalog, queue, origin.clone(), originals, board));
     greet(&config, &images, &control, first.as_deref());
     until_told(&config, &origin, certificates.as_deref(), &log).await?;
     draining.store(true, Ordering::Release);

@@ -4,12 +4,12 @@ use std::time::{Instant, SystemTime};
 
 use metrics::{counter, histogram};
 
-use super::{Error, Facts, Ingest, Spooled, names};
+use super::{Error, Facts, Ingest, Spooled, naming};
 use crate::base::Digest;
-use crate::catalog::{Accept, Idempotency};
+use crate::catalog::{self, Accept, Idempotency};
 use crate::object::PutOptions;
 use crate::queue::{self, Priority, Subject, Task};
-use crate::telemetry::names as metric;
+use crate::telemetry::names;
 
 /// What is said of an original that comes.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -75,7 +75,7 @@ impl Ingest {
     /// A category that takes none, an id that is not possible, a full queue.
     pub async fn expect(&self, order: &Order) -> Result<(), Error> {
         self.category(&order.category)?;
-        names::check_id(&order.id)?;
+        naming::check_id(&order.id)?;
         match (self.room().await, &order.idempotency) {
             // A repetition makes no job.
             (Err(full), Some(key)) => match self.parts.catalog.idempotent(&order.owner, key, None).await? {
@@ -99,10 +99,10 @@ impl Ingest {
         let taken = self.take_measured(order, body).await;
         match &taken {
             Ok(taken) => {
-                counter!(metric::INGEST_ACCEPTED, "origin" => origin).increment(1);
-                counter!(metric::INGEST_BYTES).increment(taken.bytes);
+                counter!(names::INGEST_ACCEPTED, "origin" => origin).increment(1);
+                counter!(names::INGEST_BYTES).increment(taken.bytes);
             }
-            Err(error) => counter!(metric::INGEST_REJECTED, "reason" => error.reason()).increment(1),
+            Err(error) => counter!(names::INGEST_REJECTED, "reason" => error.reason()).increment(1),
         }
         taken
     }
@@ -118,12 +118,27 @@ impl Ingest {
         self.keep(order, spooled).await
     }
 
+    /// Refuses what the record would refuse anyway, before the store gets it: an id of another owner's, a key that named another
+    /// request. The record has the last word.
+    async fn check(&self, order: &Order, spooled: &Spooled) -> Result<(), Error> {
+        if let Some(key) = &order.idempotency {
+            let fingerprint = order.fingerprint(&spooled.digest);
+            self.parts.catalog.idempotent(&order.owner, key, Some(&fingerprint)).await?;
+        }
+        match self.parts.catalog.asset(None, &order.category, &order.id).await {
+            Ok(asset) if asset.owner != order.owner => Err(catalog::Error::Foreign.into()),
+            Ok(_) | Err(catalog::Error::NotFound) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
     /// Takes a body that came whole: its header is looked at, the store gets it, and then the catalog.
     pub(super) async fn keep(&self, order: Order, spooled: Spooled) -> Result<Taken, Error> {
+        self.check(&order, &spooled).await?;
         let facts = Facts::of(&spooled, &self.category(&order.category)?.limits).await?;
-        let version = names::version(&spooled.digest);
-        let file_name = names::file_name(order.file_name.as_deref().unwrap_or(&order.id), Some(facts.format));
-        let store_key = names::store_key(&order.category, &order.id, &version, &file_name);
+        let version = naming::version(&spooled.digest);
+        let file_name = naming::file_name(order.file_name.as_deref().unwrap_or(&order.id), Some(facts.format));
+        let store_key = naming::store_key(&order.category, &order.id, &version, &file_name);
         let options = described(&order, &facts, &spooled, &file_name);
         staged("store", self.store()?.put_file(&store_key, spooled.path(), &options)).await?;
         let priority = self.parts.priorities.of(
@@ -180,7 +195,7 @@ impl Ingest {
 async fn staged<T>(stage: &'static str, work: impl Future<Output = T>) -> T {
     let begun = Instant::now();
     let done = work.await;
-    histogram!(metric::INGEST_SECONDS, "stage" => stage).record(begun.elapsed().as_secs_f64());
+    histogram!(names::INGEST_SECONDS, "stage" => stage).record(begun.elapsed().as_secs_f64());
     done
 }
 

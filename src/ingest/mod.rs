@@ -10,7 +10,7 @@ mod accept;
 mod error;
 mod facts;
 mod fetch;
-mod names;
+mod naming;
 pub mod notifications;
 mod spool;
 mod upload;
@@ -22,7 +22,7 @@ use std::time::Duration;
 pub use accept::{Order, Taken};
 pub use error::Error;
 pub use facts::Facts;
-pub use names::file_name;
+pub use naming::file_name;
 pub use spool::{Spool, Spooled};
 pub use upload::{Offer, Reserved};
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Error, Ingest, Order, Taken, names};
+use super::{Error, Ingest, Order, Taken, naming};
 use crate::catalog::{Upload, UploadState};
 use crate::object::{self, Presigned, PutOptions};
 
@@ -52,7 +52,7 @@ impl Ingest {
                 id: id.clone(),
                 owner: order.owner,
                 category: order.category,
-                filename: names::file_name(order.file_name.as_deref().unwrap_or(&order.id), None),
+                filename: naming::file_name(order.file_name.as_deref().unwrap_or(&order.id), None),
                 asset: order.id,
                 content_type: offer.content_type,
                 bytes: offer.bytes,

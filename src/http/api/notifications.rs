@@ -52,7 +52,8 @@ pub async fn s3(
     Told(message): Told<Message>,
 ) -> Result<Json<Noted>, Problem> {
     let principal = caller.at_least(Role::Uploader)?;
-    let (bucket, prefix) = api.settings.bucket.as_ref().ok_or_else(|| Problem::from(&crate::ingest::Error::NoOffers))?;
+    let (bucket, prefix) =
+        api.settings.bucket.as_ref().ok_or_else(|| Problem::from(&crate::ingest::Error::NoOffers))?;
     if message.records.len() > RECORDS_MAX {
         return Err(Problem::from(Refusal::BadBody).with_detail(format!("more than {RECORDS_MAX} records")));
     }
