@@ -236,7 +236,11 @@ async fn a_put_says_what_the_settings_say() {
     })
     .await;
     store.put("a b", bytes(100), &options(true)).await.unwrap();
-    let own = PutOptions { cache_control: Some("no-store".into()), ..PutOptions::default() };
+    let own = PutOptions {
+        cache_control: Some("no-store".into()),
+        storage_class: Some("GLACIER_IR".into()),
+        ..PutOptions::default()
+    };
     store.put("x", bytes(100), &own).await.unwrap();
     let table = [
         ("x-amz-server-side-encryption", Some("aws:kms")),
@@ -255,6 +259,7 @@ async fn a_put_says_what_the_settings_say() {
     assert!(origin.header(0, "authorization").unwrap().contains("/eu-central-1/s3/aws4_request"));
     assert_eq!(origin.asked.lock().unwrap()[0].uri().path(), "/bucket/prefix/a%20b");
     assert_eq!(origin.header(1, "cache-control").as_deref(), Some("no-store"));
+    assert_eq!(origin.header(1, "x-amz-storage-class").as_deref(), Some("GLACIER_IR"));
     assert_eq!(origin.header(1, "if-none-match"), None);
     let plain = client(&origin, |settings| settings.encryption = Encryption::Aes256).await;
     plain.put("x", bytes(1), &own).await.unwrap();

@@ -46,7 +46,7 @@ pub async fn originals(config: &Config) -> Result<Option<Arc<dyn ObjectStore>>> 
 }
 
 /// S3's word for how warm an object is kept.
-fn storage_class(text: &str) -> String {
+pub(super) fn storage_class(text: &str) -> String {
     match text {
         "hot" => "STANDARD",
         "warm" => "STANDARD_IA",

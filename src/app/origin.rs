@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 
+use super::ingest::storage_class;
+use crate::cache::derivatives::Classes;
 use crate::cache::{Derivatives, Memory};
 use crate::catalog::Catalog;
 use crate::config::{self, Config, SourceLocation, StoreLocation};
@@ -216,12 +218,19 @@ async fn derivatives(config: &Config) -> Result<Option<Derivatives>> {
         StoreLocation::Bucket { bucket, prefix } => {
             let mut bucket = bucket_settings(config, bucket, prefix);
             bucket.encryption = encryption(settings.sse.as_deref());
-            bucket.storage_class.clone_from(&settings.storage_class);
             Arc::new(s3::S3::new(bucket).await?)
         }
     };
     let cache_control = settings.cache_control.clone();
-    Ok(Some(Derivatives::start(store, settings.write_queue_max, WRITE_QUEUE_BYTES_MAX, cache_control)))
+    let class = |text: &Option<String>| text.as_deref().map(storage_class);
+    let presets = settings.storage_class_presets.iter();
+    let classes = Classes {
+        derivatives: class(&settings.storage_class),
+        mezzanines: class(&settings.storage_class_mezzanines),
+        presets: presets.map(|(preset, text)| (preset.clone(), storage_class(text))).collect(),
+    };
+    let derivatives = Derivatives::start(store, settings.write_queue_max, WRITE_QUEUE_BYTES_MAX, cache_control);
+    Ok(Some(derivatives.with_classes(classes)))
 }
 
 pub(super) fn encryption(sse: Option<&str>) -> s3::Encryption {

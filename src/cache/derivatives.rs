@@ -2,6 +2,7 @@
 //!
 //! Writes go through a bounded queue to a few tasks. A full queue drops the write: the variant is made again one day.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime};
@@ -37,6 +38,7 @@ pub struct Derivatives {
     queued: Arc<Queued>,
     queue_bytes_max: usize,
     cache_control: Option<Arc<str>>,
+    classes: Classes,
 }
 
 /// What waits to be written, in bytes and pieces.
@@ -63,6 +65,17 @@ pub enum Found {
     Alias(VariantKey),
 }
 
+/// The storage classes of what is written, where the store has such; none is the store's usual one.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Classes {
+    /// Of variants.
+    pub derivatives: Option<String>,
+    /// Of mezzanines; else as variants.
+    pub mezzanines: Option<String>,
+    /// Of variants that were asked for by a preset; else as variants.
+    pub presets: BTreeMap<String, String>,
+}
+
 impl Derivatives {
     /// Over a store; starts the writers. At most `queue_max` writes wait, with at most `queue_bytes_max` bytes.
     pub fn start(
@@ -77,7 +90,13 @@ impl Derivatives {
         for _ in 0..WRITERS {
             tokio::spawn(write_all(store.clone(), queue.clone(), queued.clone()));
         }
-        Self { store, writes, queued, queue_bytes_max, cache_control: cache_control.map(Into::into) }
+        let classes = Classes::default();
+        Self { store, writes, queued, queue_bytes_max, cache_control: cache_control.map(Into::into), classes }
+    }
+
+    /// The same, with storage classes for what it writes from now on.
+    pub fn with_classes(self, classes: Classes) -> Self {
+        Self { classes, ..self }
     }
 
     /// What is stored under a key, unless a purge took it. A store that fails or is slow counts as empty, and is left alone
@@ -131,13 +150,26 @@ impl Derivatives {
 
     /// Writes an entry behind the answer. Never waits; answers whether the write was taken.
     pub fn keep(&self, key: &VariantKey, entry: &Entry, tags: &Tags) -> bool {
-        let options = entry.options(tags, self.cache_control.as_deref());
+        let options = self.options(entry, tags);
         self.enqueue(Write { key: key.path(), body: entry.bytes.clone(), options })
+    }
+
+    /// Writes a mezzanine behind the answer.
+    pub fn keep_mezzanine(&self, key: &VariantKey, entry: &Entry, tags: &Tags) -> bool {
+        let storage_class = self.classes.mezzanines.clone().or_else(|| self.classes.derivatives.clone());
+        let options = PutOptions { storage_class, ..self.options(entry, tags) };
+        self.enqueue(Write { key: key.path(), body: entry.bytes.clone(), options })
+    }
+
+    fn options(&self, entry: &Entry, tags: &Tags) -> PutOptions {
+        let preset = tags.preset.as_deref().and_then(|preset| self.classes.presets.get(preset));
+        let storage_class = preset.or(self.classes.derivatives.as_ref()).cloned();
+        PutOptions { storage_class, ..entry.options(tags, self.cache_control.as_deref()) }
     }
 
     /// Writes an entry behind the answer, over one that an earlier state of the original left.
     pub fn keep_newest(&self, key: &VariantKey, entry: &Entry, tags: &Tags) -> bool {
-        let options = entry.options(tags, self.cache_control.as_deref());
+        let options = self.options(entry, tags);
         self.enqueue(Write { key: key.path(), body: entry.bytes.clone(), options })
     }
 
@@ -148,7 +180,7 @@ impl Derivatives {
 
     /// Writes an entry now; it is in the store when this ends well.
     pub async fn put(&self, key: &VariantKey, entry: &Entry, tags: &Tags) -> Result<(), object::Error> {
-        let options = entry.options(tags, self.cache_control.as_deref());
+        let options = self.options(entry, tags);
         self.store.put(&key.path(), entry.bytes.clone(), &options).await.map(drop)
     }
 

@@ -167,9 +167,14 @@ pub struct Derivatives {
     /// Server-side encryption: `AES256`, `aws:kms` or `aws:kms:KEY-ID`.
     #[serde(with = "blank")]
     pub sse: Option<String>,
-    /// Storage class.
+    /// Storage class in a bucket: `hot`, `warm`, `cold`, or the bucket's own word.
     #[serde(with = "blank")]
     pub storage_class: Option<String>,
+    /// The same for mezzanines; none is as for all.
+    #[serde(with = "blank")]
+    pub storage_class_mezzanines: Option<String>,
+    /// The same for variants that were asked for by a preset.
+    pub storage_class_presets: BTreeMap<String, String>,
     /// Variants that wait to be written.
     pub write_queue_max: usize,
 }

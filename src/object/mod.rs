@@ -123,6 +123,8 @@ pub struct PutOptions {
     pub content_type: Option<String>,
     /// `Cache-Control` that the store itself would answer with.
     pub cache_control: Option<String>,
+    /// Storage class, where the store has such; else the store's usual one.
+    pub storage_class: Option<String>,
     /// The writer's own metadata.
     pub user: BTreeMap<String, String>,
     /// Whether an object that is already there stays.

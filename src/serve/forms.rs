@@ -304,7 +304,7 @@ impl Origin {
         }
         self.memory.keep_source(key, entry.clone());
         if let Some(derivatives) = &self.derivatives {
-            derivatives.keep(&key, entry, &tags);
+            derivatives.keep_mezzanine(&key, entry, &tags);
         }
     }
 

@@ -32,7 +32,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use http::header::{CACHE_CONTROL, CONNECTION, X_CONTENT_TYPE_OPTIONS};
+use http::header::{CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderValue, Method, Request, StatusCode, Version};
 use hyper::body::Incoming;
 use ipnet::IpNet;
@@ -230,6 +230,8 @@ fn refuse(problem: &Problem, id: &HeaderValue, response: &mut Response) {
     *response.status_mut() = problem.status;
     *response.body_mut() = Body::from(problem.body(text));
     let headers = response.headers_mut();
+    // That of the empty body that the problem travelled with.
+    headers.remove(CONTENT_LENGTH);
     problem.headers(headers);
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     if problem.status == StatusCode::UNAUTHORIZED {

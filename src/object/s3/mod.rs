@@ -159,7 +159,12 @@ impl S3 {
             .set_metadata((!options.user.is_empty()).then_some(user))
             .set_server_side_encryption(encryption)
             .set_ssekms_key_id(key_id)
-            .set_storage_class(settings.storage_class.as_deref().map(StorageClass::from))
+            .set_storage_class(self.class(options))
+    }
+
+    fn class(&self, options: &PutOptions) -> Option<StorageClass> {
+        let class = options.storage_class.as_deref().or(self.settings.storage_class.as_deref());
+        class.map(StorageClass::from)
     }
 
     fn encryption(&self) -> (Option<ServerSideEncryption>, Option<String>) {

@@ -9,7 +9,7 @@ use std::time::Duration;
 use aws_sdk_s3::Client;
 use aws_sdk_s3::presigning::PresigningConfig;
 use aws_sdk_s3::primitives::{ByteStream, Length};
-use aws_sdk_s3::types::{CompletedMultipartUpload, CompletedPart, StorageClass};
+use aws_sdk_s3::types::{CompletedMultipartUpload, CompletedPart};
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 
 use super::{Error, Presigned, Put, PutOptions, S3};
@@ -62,7 +62,7 @@ impl S3 {
             .set_metadata((!options.user.is_empty()).then_some(user))
             .set_server_side_encryption(encryption)
             .set_ssekms_key_id(key_id)
-            .set_storage_class(settings.storage_class.as_deref().map(StorageClass::from))
+            .set_storage_class(self.class(options))
             .send()
             .await
             .map_err(|error| self.failed(error))?;
