@@ -46,8 +46,8 @@ def free_port():
 class Server:
     """A child process that listens on a loopback port."""
 
-    def __init__(self, name, command, port, log, env=None, core=None, measured=None):
-        """Starts `command`. `core` pins it; `measured` finds the pid to measure where it is not the child's own."""
+    def __init__(self, name, command, port, log, env=None, core=None, measured=None, cwd=None):
+        """Starts `command` in `cwd`. `core` pins it; `measured` finds the pid to measure where it is not the child's own."""
         self.name, self.port, self.log = name, port, pathlib.Path(log)
         if core is not None:
             command = ["taskset", "-c", str(core), *command]
@@ -60,6 +60,7 @@ class Server:
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=subprocess.STDOUT,
+                cwd=cwd,
             )
         _running.append(self)
         self.pid = self.child.pid

@@ -122,6 +122,7 @@ async fn methods_and_other_sites() {
     assert!(preflight.header("access-control-allow-headers").contains("Range"));
     let answer = server.get(&path).await;
     assert_eq!(answer.header("access-control-allow-origin"), "*");
+    assert!(answer.header("access-control-expose-headers").contains("Content-Range"));
     assert_eq!(answer.header("cross-origin-resource-policy"), "cross-origin");
     assert_eq!(answer.header("timing-allow-origin"), "*");
     assert_eq!(answer.header("x-content-type-options"), "nosniff");
@@ -137,6 +138,59 @@ async fn methods_and_other_sites() {
         "attachment; filename=\"a b.jpg\"; filename*=UTF-8''a%20b.jpg",
         "{download:?}"
     );
+}
+
+/// What is answered the short way, from what the thread has at hand, is what was answered the long way before.
+#[tokio::test]
+async fn a_hit_is_the_same_whichever_way_it_goes() {
+    let log = tempfile::NamedTempFile::new().unwrap();
+    let listen = format!("127.0.0.1:{}", crate::support::fovea::free_port());
+    let http = format!("listen = \"{listen}\"\nthreads = 1\naccess_log = \"{}\"", log.path().display());
+    let config = format!("[http]\n{http}\naccess_log_format = \"json\"\n{}", pics("cors = [\"*\"]"));
+    let mut server = Fovea::start(&config).await;
+    server.http = listen.parse().unwrap();
+    for (path, accept) in [("w_640.jpg", "*/*"), ("w_90.auto", "image/webp"), ("w_640.auto", "image/avif,*/*")] {
+        let path = format!("{PHOTO}/{path}");
+        let asked = [("accept", accept), ("x-request-id", "mine"), ("user-agent", "a \"client\"")];
+        let made = server.get_with(&path, &asked).await;
+        let etag = made.header("etag").to_owned();
+        // Often enough that the answer is kept by the thread, and then in the kernel's memory.
+        for _ in 0..14 {
+            let hit = server.get_with(&path, &asked).await;
+            assert_eq!((hit.status, &hit.body), (made.status, &made.body), "{path}");
+            assert_eq!(hit.header("cache-status"), "fovea; hit; detail=memory");
+            assert_eq!(hit.headers.len(), made.headers.len(), "{:?} {:?}", hit.headers, made.headers);
+            for (name, value) in &made.headers {
+                let own = ["cache-status", "server-timing", "date"].contains(&name.as_str());
+                assert!(own || hit.headers.get(name) == Some(value), "{name}: {:?} {value:?}", hit.headers.get(name));
+            }
+            assert!(hit.header("server-timing").starts_with("cache;desc=memory, "), "{}", hit.header("server-timing"));
+        }
+        let known = [("accept", accept), ("if-none-match", &etag)];
+        let (other, range) =
+            ([("accept", accept), ("if-none-match", "\"x\"")], [("accept", accept), ("range", "bytes=1-2")]);
+        for (headers, status, bytes) in
+            [(&known, 304, &b""[..]), (&other, 200, &made.body[..]), (&range, 206, &made.body[1..3])]
+        {
+            let answer = server.get_with(&path, headers).await;
+            assert_eq!((answer.status.as_u16(), &answer.body[..]), (status, bytes), "{headers:?}");
+            assert_eq!((answer.header("etag"), answer.header("vary")), (&*etag, made.header("vary")));
+        }
+    }
+    // An address that takes nothing new gets nothing that others take.
+    let old = server.get_with(&format!("{PHOTO}/w_640.auto"), &[("accept", "image/png")]).await;
+    assert_eq!(old.header("content-type"), "image/jpeg");
+    let purged = server.purge(serde_json::json!({ "asset": "pics/mountains.jpg" })).await;
+    assert_eq!(purged.status, 200, "{purged:?}");
+    let anew = server.get(&format!("{PHOTO}/w_640.jpg")).await;
+    assert_eq!(anew.header("cache-status"), "fovea; fwd=miss; stored", "a purge reaches what a thread keeps");
+    assert_eq!(server.stop().await, Some(0));
+    let text = std::fs::read_to_string(log.path()).unwrap();
+    let hits = text.lines().filter(|line| line.contains("\"phase\":\"memory\""));
+    let hits: Vec<serde_json::Value> = hits.map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(hits.len(), 3 * 17, "each hit has its line:\n{text}");
+    let mine = hits.iter().filter(|line| line["id"] == "mine");
+    assert!(mine.clone().count() == 42 && mine.clone().all(|line| line["agent"] == "a \"client\""), "{text}");
 }
 
 #[tokio::test]
@@ -224,9 +278,25 @@ async fn h2_without_tls_and_heads_that_are_too_large() {
         let body = response.into_body().collect().await.unwrap().to_bytes();
         assert_eq!(body.len(), if method == Method::HEAD { 0 } else { length });
     }
-    let head = format!("GET {PHOTO}/w_60.jpg HTTP/1.1\r\nhost: x\r\nx: {}\r\n\r\n", "y".repeat(20 << 10));
-    let answer = raw(server.http, head.as_bytes()).await;
-    assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 431"), "{answer}");
+    for (request, status, code) in [
+        (format!("GET / HTTP/1.1\r\nhost: x\r\nx: {}\r\n\r\n", "y".repeat(20 << 10)), 431, "header-too-large"),
+        (format!("GET / HTTP/1.1\r\nhost: x\r\n{}\r\n", "x: y\r\n".repeat(100)), 431, "header-too-large"),
+        (format!("GET /{} HTTP/1.1\r\nhost: x\r\n\r\n", "y".repeat(20 << 10)), 414, "url-too-long"),
+        ("GET / HTTP/1.1\r\n\r\n".to_owned(), 400, "bad-request"),
+        ("GET /a|\u{7f} HTTP/1.1\r\nhost: x\r\n\r\n".to_owned(), 400, "bad-request"),
+        ("\u{16}\u{3}\u{1} hello\r\n\r\n".to_owned(), 400, "bad-request"),
+        ("GET / HTTP/7.7\r\nhost: x\r\n\r\n".to_owned(), 505, "http-version"),
+    ] {
+        let answer = raw(server.http, request.as_bytes()).await;
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{code}: {answer}");
+        let problem = answer.split("\r\n\r\n").nth(1).unwrap();
+        let problem: serde_json::Value = serde_json::from_str(problem).unwrap();
+        assert_eq!((&problem["status"], &problem["code"]), (&status.into(), &code.into()), "{answer}");
+        assert!(
+            answer.contains("content-type: application/problem+json") && answer.contains("connection: close"),
+            "{answer}"
+        );
+    }
     let body = format!("GET {PHOTO}/w_60.jpg HTTP/1.1\r\nhost: x\r\ncontent-length: 5\r\n\r\nhello");
     let answer = raw(server.http, body.as_bytes()).await;
     assert!(answer.starts_with("HTTP/1.1 200") && answer.contains("connection: close"), "a body ends the connection");

@@ -3,6 +3,7 @@
 mod api;
 mod buckets;
 mod cli;
+mod facts;
 mod formats;
 mod hostile;
 mod http;
@@ -10,6 +11,8 @@ mod ingest;
 mod jobs;
 mod mezzanines;
 mod origin;
+mod origins;
 mod sources;
 mod stores;
 mod support;
+mod trouble;

@@ -129,7 +129,11 @@ const LONGER: &[(&str, usize, &str)] = &[
         470,
         "the writer, its buffers and both forms of a line: what is cut out of lines stands beside what is put in",
     ),
-    ("http/problem.rs", 600, "the one table from every room's errors to what a client is told"),
+    (
+        "http/problem.rs",
+        620,
+        "the one table from errors to status: what every room and every listener may refuse stands in it",
+    ),
 ];
 
 /// Files that may say `unsafe`, and what for.

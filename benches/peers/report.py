@@ -129,25 +129,30 @@ text { font: 12px system-ui, sans-serif; fill: #1d2430 } .note, .name { fill: #5
 def chart(results):
     """CPU time as bars, a panel for each task on its own scale."""
     columns = results["columns"]
-    panels, heights = [], []
+    panels = []
     for name, task in results["tasks"].items():
         values = [(column, task["columns"][column]["cpu_ms"]) for column in columns if column in task["columns"]]
-        if not values:
-            continue
-        panels.append(panel(f"{name} · {task['title']}", values))
-        heights.append(HEAD_H + ROW_H * len(values) + 12)
+        if values:
+            panels.append((f"{name} · {task['title']}", values))
+    note = f"each task on its own scale; one thread; {results['machine'].split(',')[0]}; {results['date']}"
+    return page("CPU milliseconds a request, less is better", note, panels)
+
+
+def page(title, note, panels):
+    """An SVG of panels, two in a row; a panel is its title and its values by name."""
     body, top = [], MARGIN + 52
     for at in range(0, len(panels), 2):
-        for side, drawn in enumerate(panels[at : at + 2]):
+        row = panels[at : at + 2]
+        for side, (name, values) in enumerate(row):
+            drawn = panel(name, values)
             body.append(f'<g transform="translate({MARGIN + side * (PANEL_W + PANEL_GAP)} {top})">{drawn}</g>')
-        top += max(heights[at : at + 2])
+        top += max(HEAD_H + ROW_H * len(values) + 12 for _, values in row)
     width, height = MARGIN * 2 + PANEL_W * 2 + PANEL_GAP, top + 8
-    note = f"each task on its own scale; one thread; {results['machine'].split(',')[0]}; {results['date']}"
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" viewBox="0 0 {width} {height}" role="img">'
-        f"<title>CPU milliseconds a request</title><style>{STYLE}</style>"
+        f"<title>{html.escape(title)}</title><style>{STYLE}</style>"
         f'<rect class="page" width="{width}" height="{height}" rx="8"/>'
-        f'<text class="title" x="{MARGIN}" y="{MARGIN + 14}">CPU milliseconds a request, less is better</text>'
+        f'<text class="title" x="{MARGIN}" y="{MARGIN + 14}">{html.escape(title)}</text>'
         f'<text class="note" x="{MARGIN}" y="{MARGIN + 34}">{html.escape(note)}</text>'
         f"{''.join(body)}</svg>\n"
     )
@@ -160,7 +165,7 @@ def panel(title, values):
     for row, (column, value) in enumerate(values):
         y = HEAD_H - 6 + row * ROW_H
         length = max(1.0, (PANEL_W - LABEL_W - VALUE_W) * value / longest)
-        kind = "bar ours" if column.startswith("Fovea") else "bar"
+        kind = "bar ours" if column.lower().startswith("fovea") else "bar"
         drawn.append(f'<text class="name" y="{y + 10}">{html.escape(column)}</text>')
         drawn.append(f'<rect class="{kind}" x="{LABEL_W}" y="{y}" width="{length:.1f}" height="{BAR_H}" rx="2"/>')
         drawn.append(f'<text x="{LABEL_W + length + 6:.1f}" y="{y + 10}">{number(value)}</text>')

@@ -39,6 +39,7 @@ pub async fn serve(config: Config) -> Result<()> {
     let begun = Instant::now();
     let telemetry = telemetry::start(&telemetry_settings(&config.telemetry))?;
     let metrics = telemetry::install()?;
+    raise_descriptors();
     samples::unpack(&config).context("writing the sample pictures")?;
     let certificates = certificates(&config)?;
     let images = Server::bind(image_listener(&config, certificates.clone()))?;
@@ -105,6 +106,17 @@ pub async fn serve(config: Config) -> Result<()> {
     drop(writer);
     telemetry.finish().await;
     Ok(())
+}
+
+/// Takes as many file descriptors as the system allows: a connection is one, and the usual soft bound is a tenth of
+/// `http.connections_max`.
+fn raise_descriptors() {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    let raised = rustix::process::Rlimit { current: limit.maximum, ..limit };
+    if let Err(error) = setrlimit(Resource::Nofile, raised) {
+        tracing::warn!(%error, current = ?limit.current, "the bound on file descriptors stays as it is");
+    }
 }
 
 /// Waits for the signal to end; reloads on SIGHUP.

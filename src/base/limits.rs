@@ -11,7 +11,7 @@ pub struct Limits {
     pub side_max: u32,
     /// An animation of so many frames or more is refused; frames are counted no further.
     pub frames_max: u32,
-    /// Most pixels of all frames of an animation together.
+    /// Most pixels of all frames of an animation together; one with more is refused.
     pub animation_pixels_max: u64,
     /// Most bytes of one piece of metadata (ICC profile, EXIF).
     pub metadata_bytes_max: usize,

@@ -1,6 +1,10 @@
 //! The derivative store: variants in a folder or S3, one object each, with everything an answer needs in its metadata.
 //!
 //! Writes go through a bounded queue to a few tasks. A full queue drops the write: the variant is made again one day.
+//!
+//! A write is conditional. Who finds that another machine was there first is told what that one wrote, and adopts it unless it
+//! is not worth serving any more (made by an older engine, or before a purge); then, and where it is damaged, it is replaced.
+//! So the bytes and validators behind a URL agree across machines, also where their processors round differently.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,8 +16,8 @@ use tokio::sync::mpsc;
 
 use super::entry::{Entry, Tags, unix_ms};
 use super::purges::{PURGES_KEY, Purges};
-use crate::base::{AssetDigest, VariantKey, digest::asset_prefix};
-use crate::object::{self, ObjectStore, PutOptions};
+use crate::base::{AssetDigest, Digest, ENGINE, VariantKey, digest::asset_prefix};
+use crate::object::{self, ObjectStore, Put, PutOptions};
 
 /// The most bytes that are read as one derivative.
 const DERIVATIVE_BYTES_MAX: u64 = 256 << 20;
@@ -29,6 +33,7 @@ const WRITERS: usize = 4;
 
 /// The metadata name under which an alias' object says what it stands for.
 const ALIAS: &str = "fovea-alias";
+const ALIAS_ENGINE: &str = "fovea-engine";
 
 /// The derivative store.
 #[derive(Debug, Clone)]
@@ -49,11 +54,24 @@ struct Queued {
     rest_until_ms: AtomicU64,
 }
 
-#[derive(Debug)]
 struct Write {
-    key: String,
+    key: VariantKey,
     body: Bytes,
     options: PutOptions,
+    /// None: whatever is there is replaced.
+    lost: Option<Lost>,
+}
+
+/// Asked about what another machine wrote first.
+type Lost = Box<dyn FnOnce(Found) -> Verdict + Send>;
+
+/// What becomes of an object that was there first.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Verdict {
+    /// It stays, and who asked has taken it over.
+    Adopted,
+    /// Ours takes its place.
+    Replace,
 }
 
 /// What the store holds under a key.
@@ -62,7 +80,28 @@ pub enum Found {
     /// A variant.
     Entry(Box<Entry>),
     /// What an `auto` came to.
-    Alias(VariantKey),
+    Alias(Alias),
+}
+
+/// What an `auto` came to, by whom and when.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Alias {
+    /// The variant.
+    pub key: VariantKey,
+    /// The engine's revision that chose it.
+    pub engine: u32,
+    /// When, in milliseconds since 1970.
+    pub made_at_ms: u64,
+}
+
+impl Found {
+    /// The engine's revision that it is from, and when it was made, in milliseconds since 1970.
+    pub fn made_by(&self) -> (u32, u64) {
+        match self {
+            Self::Entry(entry) => (entry.engine, entry.made_at_ms),
+            Self::Alias(alias) => (alias.engine, alias.made_at_ms),
+        }
+    }
 }
 
 /// The storage classes of what is written, where the store has such; none is the store's usual one.
@@ -106,8 +145,9 @@ impl Derivatives {
             count_read("skipped");
             return None;
         }
-        match tokio::time::timeout(READ_TIME_MAX, self.read(key, tags, purges)).await {
+        match tokio::time::timeout(READ_TIME_MAX, read(&*self.store, key)).await {
             Ok(Ok(found)) => {
+                let found = found.filter(|found| purges.allow(tags, &key.asset, found.made_by().1));
                 count_read(if found.is_some() { "hit" } else { "miss" });
                 found
             }
@@ -128,37 +168,30 @@ impl Derivatives {
         None
     }
 
-    async fn read(&self, key: &VariantKey, tags: &Tags, purges: &Purges) -> Result<Option<Found>, object::Error> {
-        let reading = match self.store.open(&key.path()).await {
-            Ok(reading) => reading,
-            Err(object::Error::NotFound) => return Ok(None),
-            Err(error) => return Err(error),
-        };
-        let meta = reading.meta.clone();
-        let bytes = reading.bytes(DERIVATIVE_BYTES_MAX).await?;
-        if let Some(digest) = meta.user.get(ALIAS) {
-            let made = meta.user.get("fovea-made-at-ms").and_then(|text| text.parse().ok()).unwrap_or(0);
-            let allowed = purges.allow(tags, &key.asset, made);
-            let digest = crate::base::Digest::from_hex(digest).filter(|_| allowed);
-            return Ok(digest.map(|digest| Found::Alias(VariantKey { asset: key.asset, digest })));
-        }
-        let entry = Entry::from_object(&meta, bytes);
-        Ok(entry
-            .filter(|entry| purges.allow(tags, &key.asset, entry.made_at_ms))
-            .map(|entry| Found::Entry(entry.into())))
-    }
-
-    /// Writes an entry behind the answer. Never waits; answers whether the write was taken.
-    pub fn keep(&self, key: &VariantKey, entry: &Entry, tags: &Tags) -> bool {
+    /// Writes an entry behind the answer. Never waits; answers whether the write was taken. `lost` is asked when something
+    /// readable is there already.
+    pub fn keep(
+        &self,
+        key: &VariantKey,
+        entry: &Entry,
+        tags: &Tags,
+        lost: impl FnOnce(Found) -> Verdict + Send + 'static,
+    ) -> bool {
         let options = self.options(entry, tags);
-        self.enqueue(Write { key: key.path(), body: entry.bytes.clone(), options })
+        self.enqueue(Write { key: *key, body: entry.bytes.clone(), options, lost: Some(Box::new(lost)) })
     }
 
-    /// Writes a mezzanine behind the answer.
-    pub fn keep_mezzanine(&self, key: &VariantKey, entry: &Entry, tags: &Tags) -> bool {
+    /// Writes a mezzanine behind the answer, as [`Derivatives::keep`] does.
+    pub fn keep_mezzanine(
+        &self,
+        key: &VariantKey,
+        entry: &Entry,
+        tags: &Tags,
+        lost: impl FnOnce(Found) -> Verdict + Send + 'static,
+    ) -> bool {
         let storage_class = self.classes.mezzanines.clone().or_else(|| self.classes.derivatives.clone());
         let options = PutOptions { storage_class, ..self.options(entry, tags) };
-        self.enqueue(Write { key: key.path(), body: entry.bytes.clone(), options })
+        self.enqueue(Write { key: *key, body: entry.bytes.clone(), options, lost: Some(Box::new(lost)) })
     }
 
     fn options(&self, entry: &Entry, tags: &Tags) -> PutOptions {
@@ -170,23 +203,45 @@ impl Derivatives {
     /// Writes an entry behind the answer, over one that an earlier state of the original left.
     pub fn keep_newest(&self, key: &VariantKey, entry: &Entry, tags: &Tags) -> bool {
         let options = self.options(entry, tags);
-        self.enqueue(Write { key: key.path(), body: entry.bytes.clone(), options })
+        self.enqueue(Write { key: *key, body: entry.bytes.clone(), options, lost: None })
     }
 
     /// Writes behind the answer what an `auto` came to.
-    pub fn keep_alias(&self, alias: &VariantKey, key: &VariantKey, made_at_ms: u64) -> bool {
-        self.enqueue(Write { key: alias.path(), body: Bytes::new(), options: alias_options(key, made_at_ms) })
+    pub fn keep_alias(
+        &self,
+        alias: &VariantKey,
+        key: &VariantKey,
+        made_at_ms: u64,
+        lost: impl FnOnce(Found) -> Verdict + Send + 'static,
+    ) -> bool {
+        let options = alias_options(key, made_at_ms);
+        self.enqueue(Write { key: *alias, body: Bytes::new(), options, lost: Some(Box::new(lost)) })
     }
 
-    /// Writes an entry now; it is in the store when this ends well.
-    pub async fn put(&self, key: &VariantKey, entry: &Entry, tags: &Tags) -> Result<(), object::Error> {
+    /// Writes an entry now; it, or what another machine wrote first, is in the store when this ends well.
+    pub async fn put(
+        &self,
+        key: &VariantKey,
+        entry: &Entry,
+        tags: &Tags,
+        lost: impl FnOnce(Found) -> Verdict + Send + 'static,
+    ) -> Result<(), object::Error> {
         let options = self.options(entry, tags);
-        self.store.put(&key.path(), entry.bytes.clone(), &options).await.map(drop)
+        let write = Write { key: *key, body: entry.bytes.clone(), options, lost: Some(Box::new(lost)) };
+        write_one(&*self.store, write).await.map(drop)
     }
 
     /// Writes now what an `auto` came to.
-    pub async fn put_alias(&self, alias: &VariantKey, key: &VariantKey, made_at_ms: u64) -> Result<(), object::Error> {
-        self.store.put(&alias.path(), Bytes::new(), &alias_options(key, made_at_ms)).await.map(drop)
+    pub async fn put_alias(
+        &self,
+        alias: &VariantKey,
+        key: &VariantKey,
+        made_at_ms: u64,
+        lost: impl FnOnce(Found) -> Verdict + Send + 'static,
+    ) -> Result<(), object::Error> {
+        let options = alias_options(key, made_at_ms);
+        let write = Write { key: *alias, body: Bytes::new(), options, lost: Some(Box::new(lost)) };
+        write_one(&*self.store, write).await.map(drop)
     }
 
     /// Whether there is an object under a key.
@@ -258,8 +313,27 @@ impl Derivatives {
 fn alias_options(key: &VariantKey, made_at_ms: u64) -> PutOptions {
     let mut options = PutOptions::default();
     options.user.insert(ALIAS.to_owned(), key.digest.hex(64));
+    options.user.insert(ALIAS_ENGINE.to_owned(), ENGINE.to_string());
     options.user.insert("fovea-made-at-ms".to_owned(), made_at_ms.to_string());
     options
+}
+
+/// What a store holds under a key; none where that is nothing that we wrote, or damaged.
+async fn read(store: &dyn ObjectStore, key: &VariantKey) -> Result<Option<Found>, object::Error> {
+    let reading = match store.open(&key.path()).await {
+        Ok(reading) => reading,
+        Err(object::Error::NotFound) => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let meta = reading.meta.clone();
+    let bytes = reading.bytes(DERIVATIVE_BYTES_MAX).await?;
+    let Some(digest) = meta.user.get(ALIAS) else {
+        return Ok(Entry::from_object(&meta, bytes).map(|entry| Found::Entry(entry.into())));
+    };
+    let number = |name: &str| meta.user.get(name).and_then(|text| text.parse::<u64>().ok()).unwrap_or(0);
+    let (engine, made_at_ms) = (number(ALIAS_ENGINE) as u32, number("fovea-made-at-ms"));
+    let chosen = Digest::from_hex(digest).map(|digest| VariantKey { asset: key.asset, digest });
+    Ok(chosen.map(|key| Found::Alias(Alias { key, engine, made_at_ms })))
 }
 
 fn count_read(outcome: &'static str) {
@@ -281,8 +355,8 @@ async fn write_all(
     loop {
         let Some(write) = queue.lock().await.recv().await else { return };
         let bytes = write.body.len();
-        let outcome = match store.put(&write.key, write.body, &write.options).await {
-            Ok(_) => "written",
+        let outcome = match write_one(&*store, write).await {
+            Ok(outcome) => outcome,
             Err(error) => {
                 tracing::warn!(%error, "a derivative was not stored; it will be made again when asked for");
                 "failed"
@@ -291,4 +365,24 @@ async fn write_all(
         metrics::counter!("fovea_store_writes_total", "outcome" => outcome).increment(1);
         queued.done(bytes);
     }
+}
+
+/// Writes unless something worth keeping is there; says what came of it.
+async fn write_one(store: &dyn ObjectStore, write: Write) -> Result<&'static str, object::Error> {
+    let Write { key, body, mut options, lost } = write;
+    let path = key.path();
+    let Some(lost) = lost else {
+        return store.put(&path, body, &options).await.map(|_| "written");
+    };
+    options.if_absent = true;
+    if store.put(&path, body.clone(), &options).await? == Put::Written {
+        return Ok("written");
+    }
+    if let Some(found) = read(store, &key).await?
+        && lost(found) == Verdict::Adopted
+    {
+        return Ok("adopted");
+    }
+    options.if_absent = false;
+    store.put(&path, body, &options).await.map(|_| "replaced")
 }

@@ -69,6 +69,12 @@ impl Entry {
         }
     }
 
+    /// Dates it, in milliseconds since 1970: `Last-Modified` is the same from memory, from the store and on other machines.
+    pub fn date(&mut self, made_at_ms: u64) {
+        self.made_at_ms = made_at_ms;
+        self.modified = whole_seconds(UNIX_EPOCH + Duration::from_millis(made_at_ms));
+    }
+
     /// How to write it to a store: everything but the body, so that one read answers a request.
     pub fn options(&self, tags: &Tags, cache_control: Option<&str>) -> PutOptions {
         let mut user = BTreeMap::new();
@@ -151,7 +157,7 @@ mod tests {
         entry.size = Some(Size::new(3, 4));
         entry.quality = Some(80);
         entry.damaged = true;
-        entry.modified = whole_seconds(entry.modified);
+        entry.date(entry.made_at_ms + 5000);
         let options = entry.options(&tags, None);
         let meta = Meta { user: options.user, ..Meta::default() };
         assert_eq!(Entry::from_object(&meta, entry.bytes.clone()), Some(entry));

@@ -16,7 +16,11 @@ const PIXELS_A_BYTE_MAX: u64 = 128;
 pub fn probe(bytes: &[u8], limits: &Limits) -> Result<Header, Error> {
     let (decoder, size) = open(bytes, limits)?;
     // A sixteenth of the data may be left of a truncated picture.
-    check_plausible(Format::Bmp, size, bytes.len(), size.pixels() / (PIXELS_A_BYTE_MAX * 16))?;
+    let data_min = match coding(bytes) {
+        Some((bits, Coding::Plain)) => size.pixels() * u64::from(bits) / 8,
+        _ => size.pixels() / PIXELS_A_BYTE_MAX,
+    };
+    check_plausible(Format::Bmp, size, bytes.len(), data_min / 16)?;
     let alpha = match decoder.color_type() {
         ColorType::Rgb8 => false,
         ColorType::Rgba8 => true,
@@ -65,6 +69,23 @@ pub fn decode(bytes: &[u8], header: &Header, limits: &Limits, work: &Work) -> Re
 /// The result and a few rows.
 pub fn bytes_of_work(header: &Header) -> u64 {
     header.size.pixels() * if header.alpha { 4 } else { 3 } + u64::from(header.size.width) * 32
+}
+
+/// How pixels are stored.
+enum Coding {
+    /// Each in its bits.
+    Plain,
+    /// In runs.
+    Runs,
+}
+
+/// Bits a pixel, and the coding, as the header says them; none where it is of a kind that says them elsewhere.
+fn coding(bytes: &[u8]) -> Option<(u16, Coding)> {
+    let short = |at: usize| Some(u16::from_le_bytes([*bytes.get(at)?, *bytes.get(at + 1)?]));
+    match short(14)? {
+        12 => Some((short(24)?, Coding::Plain)),
+        _ => Some((short(28)?, if matches!(short(30)?, 0 | 3 | 6) { Coding::Plain } else { Coding::Runs })),
+    }
 }
 
 fn broken(what: impl ToString) -> Error {

@@ -17,7 +17,7 @@ pub fn probe(bytes: &[u8], limits: &Limits) -> Result<Header, Error> {
         size: blocks.size,
         orientation: Orientation::Upright,
         alpha: blocks.alpha,
-        frames: frames_within(blocks.frames, blocks.size, limits),
+        frames: frames_within(blocks.frames, limits),
         loops: blocks.loops,
         bits: 8,
         model: Model::Palette(blocks.colours),
@@ -28,21 +28,27 @@ pub fn probe(bytes: &[u8], limits: &Limits) -> Result<Header, Error> {
 }
 
 /// Decodes the first frame.
-pub fn decode(bytes: &[u8], header: &Header, limits: &Limits, work: &Work) -> Result<Decoded, Error> {
-    let mut animation = Animation::open(bytes, header, limits)?;
+pub fn decode(bytes: &[u8], header: &Header, work: &Work) -> Result<Decoded, Error> {
+    let mut animation = Animation::open(bytes, header)?;
     let frame = animation.next(work)?.ok_or_else(|| broken("it has no frame"))?;
     Ok(Decoded { picture: frame.picture, covers: whole(header.size), damaged: animation.damaged })
 }
 
 /// Opens the animation.
-pub fn frames<'a>(bytes: &'a [u8], header: &Header, limits: &Limits) -> Result<Box<dyn Frames + 'a>, Error> {
-    Ok(Box::new(Animation::open(bytes, header, limits)?))
+pub fn frames<'a>(bytes: &'a [u8], header: &Header) -> Result<Box<dyn Frames + 'a>, Error> {
+    Ok(Box::new(Animation::open(bytes, header)?))
 }
 
-/// Canvas, saved canvas, the frame's own pixels (each RGBA) and the result.
+/// Canvas, saved canvas (each RGBA) and the result; a row of a frame, which may be wider than the canvas.
 pub fn bytes_of_work(header: &Header) -> u64 {
-    header.size.pixels() * 16
+    header.size.pixels() * 12 + u64::from(u16::MAX) * 8
 }
+
+/// Most pixels that one packed byte stands for: a code of 12 bits for a string of 4094.
+const PIXELS_A_BYTE_MAX: u64 = 2_730;
+
+/// Screens up to this size are composed however little of them the frames show (24 MiB and the result).
+const UNPROVEN_PIXELS_MAX: u64 = 2 << 20;
 
 fn broken(what: impl ToString) -> Error {
     Error::broken(Format::Gif, what)
@@ -52,6 +58,8 @@ fn broken(what: impl ToString) -> Error {
 struct Blocks {
     size: Size,
     frames: u64,
+    /// Pixels that the frames can show at most, by their sizes and by their data, each frame for itself.
+    shown: u64,
     loops: u32,
     alpha: bool,
     colours: u16,
@@ -65,9 +73,9 @@ impl Blocks {
         if size.width == 0 || size.height == 0 {
             return Err(broken("its screen is empty"));
         }
-        let mut blocks = Self { size, frames: 0, loops: 1, alpha: false, colours: colours(screen[10]) };
+        let mut blocks = Self { size, frames: 0, shown: 0, loops: 1, alpha: false, colours: colours(screen[10]) };
         reader.take(3 * usize::from(blocks.colours));
-        let mut dispose_to_nothing = false;
+        let (mut dispose_to_nothing, mut frame) = (false, None);
         // Ends at the trailer, at the end of the bytes, or at a byte that begins no block: what came before counts.
         while let Some(kind) = reader.take(1) {
             match kind[0] {
@@ -97,9 +105,7 @@ impl Blocks {
                     let local = colours(at[8]);
                     reader.take(3 * usize::from(local));
                     let part = Size::new(u32::from(short(at, 4)), u32::from(short(at, 6)));
-                    if part.pixels() > limits.pixels_max {
-                        return Err(Error::TooLarge(format!("a frame of {}x{} pixels", part.width, part.height)));
-                    }
+                    check_size(part, limits)?;
                     let (right, bottom) = (u32::from(short(at, 0)) + part.width, u32::from(short(at, 2)) + part.height);
                     let fills = short(at, 0) == 0 && short(at, 2) == 0 && right >= size.width && bottom >= size.height;
                     blocks.alpha |= !fills && (blocks.frames == 0 || dispose_to_nothing);
@@ -110,13 +116,24 @@ impl Blocks {
                         break;
                     }
                     blocks.frames += 1;
+                    frame = Some(part.pixels());
                 }
                 _ => break,
             }
-            while reader.sub_block().is_some_and(|data| !data.is_empty()) {}
+            let mut bytes = 0;
+            while let Some(data) = reader.sub_block().filter(|data| !data.is_empty()) {
+                bytes += data.len() as u64;
+            }
+            if let Some(pixels) = frame.take() {
+                blocks.shown += pixels.min(bytes * PIXELS_A_BYTE_MAX);
+            }
         }
         if blocks.frames == 0 {
             return Err(broken("it has no frame"));
+        }
+        // A sixteenth may be left of a truncated picture.
+        if size.pixels() > UNPROVEN_PIXELS_MAX && blocks.shown < size.pixels() / 16 {
+            return Err(broken(format!("its frames cannot fill a screen of {}x{}", size.width, size.height)));
         }
         Ok(blocks)
     }
@@ -160,12 +177,11 @@ struct Animation<'a> {
     /// What happens to the frame that is shown before the next.
     dispose: DisposalMethod,
     shown: Place,
-    /// The frame's own pixels.
-    buffer: Vec<u8>,
+    /// One row of a frame.
+    row: Vec<u8>,
     left: u32,
     begun: bool,
     damaged: bool,
-    pixels_max: u64,
 }
 
 /// Where a frame stands on the canvas, cut to it.
@@ -178,10 +194,10 @@ struct Place {
 }
 
 impl<'a> Animation<'a> {
-    fn open(bytes: &'a [u8], header: &Header, limits: &Limits) -> Result<Self, Error> {
+    fn open(bytes: &'a [u8], header: &Header) -> Result<Self, Error> {
         let mut options = gif::DecodeOptions::new();
         options.set_color_output(ColorOutput::RGBA);
-        // Frames are read into our own buffer, whose size is checked; this bounds what else the decoder holds.
+        // Frames are read row by row, so the decoder holds one row.
         options.set_memory_limit(MemoryLimit::Unlimited);
         options.allow_unknown_blocks(true);
         let decoder = options.read_info(Cursor::new(bytes)).map_err(broken)?;
@@ -197,11 +213,10 @@ impl<'a> Animation<'a> {
             saved: None,
             dispose: DisposalMethod::Keep,
             shown: Place::default(),
-            buffer: Vec::new(),
+            row: Vec::new(),
             left: header.frames,
             begun: false,
             damaged: false,
-            pixels_max: limits.pixels_max,
         })
     }
 
@@ -230,11 +245,7 @@ impl<'a> Animation<'a> {
         let Some(frame) = self.decoder.next_frame_info().map_err(|error| error.to_string())? else { return Ok(None) };
         let (width, height) = (usize::from(frame.width), usize::from(frame.height));
         let (left, top) = (usize::from(frame.left), usize::from(frame.top));
-        let (dispose, delay) = (frame.dispose, u32::from(frame.delay) * 10);
-        let pixels = width as u64 * height as u64;
-        if pixels > self.pixels_max {
-            return Err(format!("a frame of {width}x{height} pixels"));
-        }
+        let (dispose, delay, interlaced) = (frame.dispose, u32::from(frame.delay) * 10, frame.interlaced);
         self.dispose();
         let canvas_size = (self.size.width as usize, self.size.height as usize);
         let place = Place {
@@ -246,25 +257,60 @@ impl<'a> Animation<'a> {
         if dispose == DisposalMethod::Previous {
             self.saved = Some(self.canvas.clone());
         }
-        self.buffer.clear();
-        self.buffer.resize(pixels as usize * 4, 0);
-        // What a cut-off frame does not reach stays transparent, so that the frame before shows through.
-        let read = if pixels == 0 { Ok(()) } else { self.decoder.read_into_buffer(&mut self.buffer) };
-        if place.right > place.left {
-            let rows = self.canvas.chunks_exact_mut(canvas_size.0 * 4).take(place.bottom).skip(place.top);
-            for (row, pixels) in rows.zip(self.buffer.chunks_exact(width * 4)) {
-                let visible = row[place.left * 4..place.right * 4].chunks_exact_mut(4).zip(pixels.chunks_exact(4));
-                visible.filter(|(_, pixel)| pixel[3] != 0).for_each(|(under, pixel)| under.copy_from_slice(pixel));
-            }
-        }
+        let (painted, read) = self.paint(place, left, (width, height), interlaced);
         (self.dispose, self.shown) = (dispose, place);
         match read {
-            Err(_) if self.begun || self.buffer.chunks_exact(4).any(|pixel| pixel[3] != 0) => self.damaged = true,
-            Err(error) => return Err(error.to_string()),
+            Err(_) if self.begun || painted => self.damaged = true,
+            Err(error) => return Err(error),
             Ok(()) => {}
         }
         Ok(Some(animation::delay_ms(delay)))
     }
+
+    /// Paints a frame's rows as they are unpacked, and says whether any pixel was: what a cut-off frame does not reach, and
+    /// what lies outside of the canvas, takes no memory and leaves the frame before.
+    fn paint(
+        &mut self,
+        place: Place,
+        left: usize,
+        (width, height): (usize, usize),
+        interlaced: bool,
+    ) -> (bool, Result<(), String>) {
+        let mut painted = false;
+        if width == 0 || height == 0 {
+            return (painted, Ok(()));
+        }
+        self.row.resize(width * 4, 0);
+        let row_bytes = self.size.width as usize * 4;
+        for y in rows(height, interlaced) {
+            if !interlaced && place.top + y >= place.bottom {
+                break;
+            }
+            match self.decoder.fill_buffer(&mut self.row) {
+                Ok(true) => {}
+                Ok(false) => return (painted, Err("a frame is cut off".to_owned())),
+                Err(error) => return (painted, Err(error.to_string())),
+            }
+            if place.top + y >= place.bottom || place.left >= place.right {
+                continue;
+            }
+            let from = (place.top + y) * row_bytes;
+            let under = &mut self.canvas[from + place.left * 4..from + place.right * 4];
+            let pixels = self.row[(place.left - left) * 4..].chunks_exact(4);
+            for (under, pixel) in under.chunks_exact_mut(4).zip(pixels).filter(|(_, pixel)| pixel[3] != 0) {
+                under.copy_from_slice(pixel);
+                painted = true;
+            }
+        }
+        (painted, Ok(()))
+    }
+}
+
+/// The rows of a frame in the order in which they are stored.
+fn rows(height: usize, interlaced: bool) -> impl Iterator<Item = usize> {
+    const PASSES: [(usize, usize); 4] = [(0, 8), (4, 8), (2, 4), (1, 2)];
+    let passes: &[_] = if interlaced { &PASSES } else { &[(0, 1)] };
+    passes.iter().flat_map(move |(first, step)| (*first..height).step_by(*step))
 }
 
 impl Frames for Animation<'_> {

@@ -76,12 +76,14 @@ pub fn first_directory(tiff: &[u8]) -> Option<Directory<'_>> {
     let offset = number(tiff.get(4..8)?, little) as usize;
     let count = number(tiff.get(offset..offset.checked_add(2)?)?, little) as usize;
     let entries = tiff.get(offset + 2..)?;
-    Some(Directory { entries: &entries[..entries.len().min(count * 12)], little })
+    Some(Directory { entries: &entries[..entries.len().min(count * 12)], at: offset + 2, little })
 }
 
 /// Entries of a TIFF directory: tag, type, count, value or offset; 12 bytes each.
 pub struct Directory<'a> {
     entries: &'a [u8],
+    /// Where they begin in the structure.
+    at: usize,
     little: bool,
 }
 
@@ -94,6 +96,13 @@ impl Directory<'_> {
             4 => Some(number(&entry[8..12], self.little)),
             _ => None,
         }
+    }
+
+    /// The value of a tag that holds one SHORT, and where in the structure it stands.
+    pub fn short_at(&self, tag: u32) -> Option<(u32, usize)> {
+        let mut entries = self.entries.chunks_exact(12).zip((self.at..).step_by(12));
+        let (entry, at) = entries.find(|(entry, _)| number(&entry[..2], self.little) == tag)?;
+        (number(&entry[2..4], self.little) == 3).then(|| (number(&entry[8..10], self.little), at + 8))
     }
 }
 

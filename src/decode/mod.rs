@@ -174,7 +174,7 @@ pub fn decode(bytes: &[u8], header: &Header, want: &Want, limits: &Limits, work:
         Format::Png => png::decode(bytes, header, limits, work),
         Format::WebP => webp::decode(bytes, header, limits, work),
         Format::Avif => avif::decode(bytes, header, limits, work),
-        Format::Gif => gif::decode(bytes, header, limits, work),
+        Format::Gif => gif::decode(bytes, header, work),
         Format::Tiff => tiff::decode(bytes, header, limits, work),
         Format::Bmp => bmp::decode(bytes, header, limits, work),
         Format::Svg => svg::decode(bytes, header, want, limits, work),
@@ -188,7 +188,7 @@ pub fn decode(bytes: &[u8], header: &Header, want: &Want, limits: &Limits, work:
 pub fn frames<'a>(bytes: &'a [u8], header: &Header, limits: &Limits) -> Result<Box<dyn Frames + 'a>, Error> {
     check_size(header.size, limits)?;
     match header.format {
-        Format::Gif => gif::frames(bytes, header, limits),
+        Format::Gif => gif::frames(bytes, header),
         Format::WebP => webp::frames(bytes, header, limits),
         format => Err(Error::UnsupportedKind { format, what: "it has no frames".to_owned() }),
     }
@@ -237,8 +237,8 @@ fn check_size(size: Size, limits: &Limits) -> Result<(), Error> {
     }
 }
 
-/// Pictures up to this size are decoded however little data they come with (48 MiB of RGB).
-const UNPROVEN_PIXELS_MAX: u64 = 16 << 20;
+/// Pictures up to this size are decoded however little data they come with (16 MiB of 16-bit RGBA).
+const UNPROVEN_PIXELS_MAX: u64 = 2 << 20;
 
 /// Refuses a header that claims a large picture for which there cannot be enough data: fewer bytes than `bytes_min`. Formats
 /// call it with a bound that every whole picture keeps, divided where they can save a truncated one.
@@ -250,10 +250,9 @@ fn check_plausible(format: Format, size: Size, bytes: usize, bytes_min: u64) -> 
     Ok(())
 }
 
-/// How many frames of an animation are read: as many as both of its limits allow, and at least the first.
-fn frames_within(frames: u64, canvas: Size, limits: &Limits) -> u32 {
-    let by_pixels = limits.animation_pixels_max / canvas.pixels().max(1);
-    frames.min(by_pixels).min(u64::from(limits.frames_max)).max(1) as u32
+/// How many frames of an animation are counted and read: as many as the limits allow, and at least the first.
+fn frames_within(frames: u64, limits: &Limits) -> u32 {
+    frames.min(u64::from(limits.frames_max)).max(1) as u32
 }
 
 /// The colour space that a header's profile gives to RGB and gray samples.

@@ -73,11 +73,16 @@ pub fn decode(bytes: &[u8], header: &Header, limits: &Limits, work: &Work) -> Re
     let row_bytes = size.width as usize * layout.channels() * if deep { 2 } else { 1 };
     // What is never written stays transparent, or gray as what JPEG decoders show.
     let blank = if layout.has_alpha() { 0 } else { 0x80 };
-    let mut samples = vec![blank; row_bytes * size.height as usize];
-    let damaged = if interlaced {
-        read_passes(&mut reader, &mut samples, row_bytes, 8 * row_bytes / size.width as usize, work)?
+    let length = row_bytes * size.height as usize;
+    let (samples, damaged) = if interlaced {
+        let mut samples = vec![blank; length];
+        let damaged = read_passes(&mut reader, &mut samples, row_bytes, 8 * row_bytes / size.width as usize, work)?;
+        (samples, damaged)
     } else {
-        read_rows(&mut reader, &mut samples, row_bytes, work)?
+        let mut samples = Vec::with_capacity(length);
+        let damaged = read_rows(&mut reader, &mut samples, row_bytes, (size.height, blank), work)?;
+        samples.resize(length, blank);
+        (samples, damaged)
     };
     let samples = if deep { narrowed(samples) } else { Samples::U8(samples) };
     let picture = Picture { size, layout, samples, colour: colour_of(header) };
@@ -113,21 +118,28 @@ fn error(error: DecodingError) -> Error {
     }
 }
 
-/// Reads as many rows as there are; says whether some were missing, and fails if all were.
+/// Reads as many rows as there are; says whether some were missing, and fails if next to all were: the header lied, or there
+/// is nothing to see. Memory is touched as rows come.
 fn read_rows(
     reader: &mut Reader<Cursor<&[u8]>>,
-    samples: &mut [u8],
+    samples: &mut Vec<u8>,
     row_bytes: usize,
+    (height, blank): (u32, u8),
     work: &Work,
 ) -> Result<bool, Error> {
-    for (row, y) in samples.chunks_exact_mut(row_bytes).zip(0_u32..) {
+    for y in 0..height {
         if y % ROWS_A_CHECK == 0 {
             work.check()?;
         }
-        match reader.read_row(row) {
+        let from = samples.len();
+        samples.resize(from + row_bytes, blank);
+        match reader.read_row(&mut samples[from..]) {
             Ok(Some(_)) => {}
             Ok(None) => return Ok(true),
             Err(what) if y == 0 => return Err(error(what)),
+            Err(_) if y < height / 16 => {
+                return Err(Error::broken(Format::Png, format!("{y} of its {height} rows are there")));
+            }
             Err(_) => return Ok(true),
         }
     }

@@ -351,7 +351,6 @@ fn gif_composes_and_disposes() {
 fn animations_are_cut_at_the_limits() {
     for (name, limits, expected) in [
         ("disposal.gif", Limits { frames_max: 2, ..Limits::default() }, 2),
-        ("disposal.gif", Limits { animation_pixels_max: 3 * 16 * 12, ..Limits::default() }, 3),
         ("animated.webp", Limits { frames_max: 1, ..Limits::default() }, 1),
     ] {
         let bytes = read(name);
@@ -395,19 +394,51 @@ fn work_that_nobody_waits_for_is_not_begun() {
 
 #[test]
 fn tiff_kinds() {
-    rgb(0, &["rgb8_raw.tiff", "rgb8_lzw.tiff", "rgb8_deflate.tiff", "orientation_6.tiff"]);
-    rgb(6, &["rgb8_jpeg.tiff"]);
+    rgb(0, &["rgb8_raw.tiff", "rgb8_lzw.tiff", "rgb8_deflate.tiff", "orientation_6.tiff", "rgb8_tiled.tiff"]);
+    rgb(0, &["rgb8_planar.tiff", "rgb8_planar_tiled.tiff", "rgb8_extra.tiff"]);
+    rgb(6, &["rgb8_jpeg.tiff", "rgb8_jpeg_tiled.tiff"]);
+    let wide = QUARTERS.map(|colour| [colour[0] * 257, colour[1] * 257, colour[2] * 257]);
+    check("rgb16.tiff", Layout::Rgb, &wide.each_ref().map(|colour| &colour[..]), 0);
     check("rgba8.tiff", Layout::Rgba, &transparent().each_ref().map(|colour| &colour[..]), 0);
     check("gray8.tiff", Layout::Gray, &[&[10], &[90], &[170], &[250]], 0);
     check("gray1.tiff", Layout::Gray, &[&[0], &[0], &[255], &[255]], 0);
     check("gray16.tiff", Layout::Gray, &[&[1], &[20_000], &[40_001], &[65_535]], 0);
-    let inks: [&[u16]; 4] = [&[0, 0, 0, 0], &[255, 0, 0, 0], &[0, 255, 255, 0], &[0, 0, 0, 200]];
+    check("gray8_white_is_zero.tiff", Layout::Gray, &[&[10], &[90], &[170], &[250]], 0);
+    check("gray1_white_is_zero.tiff", Layout::Gray, &[&[255], &[0], &[255], &[0]], 0);
+    let shades = [[10, 255], [90, 128], [170, 64], [250, 255]];
+    check("gray_alpha8.tiff", Layout::GrayAlpha, &shades.each_ref().map(|shade| &shade[..]), 0);
+    let wide = shades.map(|shade| shade.map(|value| value * 257));
+    check("gray_alpha16_planar.tiff", Layout::GrayAlpha, &wide.each_ref().map(|shade| &shade[..]), 0);
+    let inks = [[0, 0, 0, 0], [255, 0, 0, 0], [0, 255, 255, 0], [0, 0, 0, 200]];
+    let wide = inks.map(|ink| ink.map(|value| value * 257));
+    check("cmyk16.tiff", Layout::Cmyk, &wide.each_ref().map(|ink| &ink[..]), 0);
+    let inks = inks.each_ref().map(|ink| &ink[..]);
     let (header, decoded) = check("cmyk.tiff", Layout::Cmyk, &inks, 0);
     assert_eq!((header.model, decoded.picture.colour), (Model::Cmyk, ColourSpace::DeviceCmyk));
     let limits = Limits::default();
     assert_eq!(probe(&read("orientation_6.tiff"), &limits).unwrap().orientation, Orientation::Rotate90);
     assert!(probe(&read("rgb8_deflate.tiff"), &limits).unwrap().icc.is_some());
-    assert!(matches!(probe(&read("palette8.tiff"), &limits), Err(Error::UnsupportedKind { .. })));
+    for (name, colours) in
+        [("palette8.tiff", 256), ("palette8_lzw.tiff", 256), ("palette8_narrow_map.tiff", 256), ("palette4.tiff", 16)]
+    {
+        rgb(0, &[name]);
+        assert_eq!(probe(&read(name), &limits).unwrap().model, Model::Palette(colours), "{name}");
+    }
+    let striped = [&RED[..3], &GREEN[..3], &RED[..3], &GREEN[..3]];
+    check("palette1_tiled.tiff", Layout::Rgb, &striped, 0);
+}
+
+#[test]
+fn a_tiff_palette_without_its_colours_is_broken() {
+    let whole = read("palette8_lzw.tiff");
+    let tag = whole.windows(4).position(|entry| entry == [0x40, 1, 3, 0]).expect("a colour map");
+    for count in [0_u32, 1, 767] {
+        let mut cut = whole.clone();
+        cut[tag + 4..tag + 8].copy_from_slice(&count.to_le_bytes());
+        let header = probe(&cut, &Limits::default()).unwrap();
+        let decoded = decode(&cut, &header, &Want::all(&header), &Limits::default(), &work());
+        assert!(matches!(decoded, Err(Error::Broken { .. })), "{count} values: {decoded:?}");
+    }
 }
 
 #[test]

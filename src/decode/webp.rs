@@ -16,6 +16,9 @@ use crate::pixels::{ColourSpace, Frame, Layout, Picture, Samples};
 /// Input bytes between two looks at the deadline: some ten milliseconds of decoding.
 const BYTES_A_CHECK: usize = 128 << 10;
 
+/// Canvases of animations up to this size are composed however little of them the frames show (24 MiB and the result).
+const UNPROVEN_PIXELS_MAX: u64 = 2 << 20;
+
 /// Reads the container.
 pub fn probe(bytes: &[u8], limits: &Limits) -> Result<Header, Error> {
     let chunks = Chunks::walk(bytes, limits)?;
@@ -26,7 +29,7 @@ pub fn probe(bytes: &[u8], limits: &Limits) -> Result<Header, Error> {
         size: chunks.size,
         orientation,
         alpha: chunks.alpha,
-        frames: if chunks.animated { frames_within(chunks.frames, chunks.size, limits) } else { 1 },
+        frames: if chunks.animated { frames_within(chunks.frames, limits) } else { 1 },
         loops: chunks.loops,
         bits: 8,
         model: Model::Rgb,
@@ -87,6 +90,8 @@ struct Chunks {
     alpha: bool,
     animated: bool,
     frames: u64,
+    /// Pixels of an animation's frames together.
+    shown: u64,
     loops: u32,
     icc: Option<Arc<[u8]>>,
     exif: Option<Arc<[u8]>>,
@@ -103,6 +108,7 @@ impl Chunks {
             alpha: false,
             animated: false,
             frames: 0,
+            shown: 0,
             loops: 1,
             icc: None,
             exif: None,
@@ -157,6 +163,11 @@ impl Chunks {
         if (chunks.animated && chunks.frames == 0) || (!chunks.animated && pictures == 0) {
             return Err(broken("it has no picture"));
         }
+        // A sixteenth may be left of a truncated animation.
+        let Size { width, height } = chunks.size;
+        if chunks.animated && chunks.size.pixels() > UNPROVEN_PIXELS_MAX && chunks.shown < chunks.size.pixels() / 16 {
+            return Err(broken(format!("its frames cannot fill a canvas of {width}x{height}")));
+        }
         Ok(chunks)
     }
 
@@ -168,6 +179,7 @@ impl Chunks {
         let clears = body[15] & 1 != 0;
         self.alpha |= !fills && (self.frames == 0 || clears);
         self.frames += 1;
+        self.shown += part.pixels();
     }
 }
 
@@ -210,8 +222,8 @@ fn still(
     work: &Work,
 ) -> Result<(Vec<u8>, bool), Error> {
     let row_bytes = size.width as usize * layout.channels();
-    let blank = if layout.has_alpha() { 0 } else { 0x80 };
-    let mut samples = vec![blank; row_bytes * size.height as usize];
+    // All zeros, so that no page is touched before its rows come.
+    let mut samples = vec![0; row_bytes * size.height as usize];
     // SAFETY: the decoder writes into `samples` only, whose length it is told, and is dropped before it; it refuses a
     // picture that does not fit.
     let decoder = unsafe { sys::WebPINewRGB(mode, samples.as_mut_ptr(), samples.len(), row_bytes as i32) };
@@ -232,7 +244,13 @@ fn still(
     drop(decoder);
     match status {
         sys::VP8StatusCode::VP8_STATUS_OK => Ok((samples, false)),
-        _ if rows > 0 => Ok((samples, true)),
+        // With next to nothing there the header lied, or there is nothing to see.
+        _ if rows > 0 && rows as u32 >= size.height / 16 => {
+            if !layout.has_alpha() {
+                samples[rows as usize * row_bytes..].fill(0x80);
+            }
+            Ok((samples, true))
+        }
         sys::VP8StatusCode::VP8_STATUS_SUSPENDED => Err(broken("it ends before its first row")),
         other => Err(broken(format!("{other:?}"))),
     }

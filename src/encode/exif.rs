@@ -17,12 +17,38 @@ pub enum ExifKeep {
 /// The EXIF block for a picture that was made anew: what `keep` says, with the orientation (which has been applied) set
 /// to 1 and sizes left out. `exif` begins at its TIFF header. None where nothing stays or the block cannot be read.
 pub fn exif_filtered(exif: &[u8], keep: ExifKeep) -> Option<Vec<u8>> {
-    rewrite(exif, keep, Orient::Reset)
-}
-
-/// For a file whose pixels stay: all but the location, the orientation as it was.
-pub(super) fn without_location(exif: &[u8]) -> Option<Vec<u8>> {
-    rewrite(exif, ExifKeep::AllButLocation, Orient::Keep)
+    let tiff = Tiff::new(exif)?;
+    let first = tiff.directory(tiff.first()?)?;
+    let child = |pointer: u16| {
+        let entry = first.iter().find(|entry| entry.tag == pointer)?;
+        tiff.directory(entry.long(tiff.little)? as usize)
+    };
+    let stays = |entry: &Entry| match keep {
+        ExifKeep::Copyright => matches!(entry.tag, tag::ARTIST | tag::COPYRIGHT),
+        _ if tag::POINTERS.contains(&entry.tag) || matches!(entry.tag, tag::EXIF | tag::GPS) => false,
+        _ if tag::SIZES.contains(&entry.tag) => false,
+        ExifKeep::AllButLocation => !tag::CAN_TELL_WHERE.contains(&entry.tag),
+        // A maker note's offsets are from the block's start, and it has moved.
+        ExifKeep::All => entry.tag != tag::MAKER_NOTE,
+    };
+    let mut children = Vec::new();
+    if keep != ExifKeep::Copyright {
+        if let Some(entries) = child(tag::EXIF) {
+            let comment = |entry: &Entry| keep == ExifKeep::AllButLocation && entry.tag == tag::USER_COMMENT;
+            children.push((tag::EXIF, entries.into_iter().filter(|entry| stays(entry) && !comment(entry)).collect()));
+        }
+        if keep == ExifKeep::All
+            && let Some(entries) = child(tag::GPS)
+        {
+            children.push((tag::GPS, entries));
+        }
+    }
+    children.retain(|(_, entries): &(u16, Vec<Entry>)| !entries.is_empty());
+    let mut entries: Vec<Entry> = first.iter().filter(|entry| stays(entry)).cloned().collect();
+    for entry in entries.iter_mut().filter(|entry| entry.tag == tag::ORIENTATION) {
+        *entry = Entry { tag: tag::ORIENTATION, kind: 3, count: 1, data: tiff.u16_bytes(1).to_vec() };
+    }
+    (!entries.is_empty() || !children.is_empty()).then(|| Writer::new(tiff.little).file(entries, children))
 }
 
 /// For a file whose pixels stay: its orientation alone, or none where it stands upright.
@@ -34,13 +60,6 @@ pub(super) fn orientation_only(exif: &[u8]) -> Option<Vec<u8>> {
         let entry = Entry { tag: tag::ORIENTATION, kind: 3, count: 1, data: tiff.u16_bytes(value).to_vec() };
         Writer::new(tiff.little).file(vec![entry], Vec::new())
     })
-}
-
-/// What becomes of the orientation.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Orient {
-    Reset,
-    Keep,
 }
 
 mod tag {
@@ -81,43 +100,6 @@ impl Entry {
         let bytes: [u8; 4] = self.data.get(..4)?.try_into().ok()?;
         matches!(self.kind, 4 | 13).then(|| if little { u32::from_le_bytes(bytes) } else { u32::from_be_bytes(bytes) })
     }
-}
-
-fn rewrite(exif: &[u8], keep: ExifKeep, orient: Orient) -> Option<Vec<u8>> {
-    let tiff = Tiff::new(exif)?;
-    let first = tiff.directory(tiff.first()?)?;
-    let child = |pointer: u16| {
-        let entry = first.iter().find(|entry| entry.tag == pointer)?;
-        tiff.directory(entry.long(tiff.little)? as usize)
-    };
-    let stays = |entry: &Entry| match keep {
-        ExifKeep::Copyright => matches!(entry.tag, tag::ARTIST | tag::COPYRIGHT),
-        _ if tag::POINTERS.contains(&entry.tag) || matches!(entry.tag, tag::EXIF | tag::GPS) => false,
-        _ if orient == Orient::Reset && tag::SIZES.contains(&entry.tag) => false,
-        ExifKeep::AllButLocation => !tag::CAN_TELL_WHERE.contains(&entry.tag),
-        // A maker note's offsets are from the block's start, and it has moved.
-        ExifKeep::All => entry.tag != tag::MAKER_NOTE,
-    };
-    let mut children = Vec::new();
-    if keep != ExifKeep::Copyright {
-        if let Some(entries) = child(tag::EXIF) {
-            let comment = |entry: &Entry| keep == ExifKeep::AllButLocation && entry.tag == tag::USER_COMMENT;
-            children.push((tag::EXIF, entries.into_iter().filter(|entry| stays(entry) && !comment(entry)).collect()));
-        }
-        if keep == ExifKeep::All
-            && let Some(entries) = child(tag::GPS)
-        {
-            children.push((tag::GPS, entries));
-        }
-    }
-    children.retain(|(_, entries): &(u16, Vec<Entry>)| !entries.is_empty());
-    let mut entries: Vec<Entry> = first.iter().filter(|entry| stays(entry)).cloned().collect();
-    if orient == Orient::Reset {
-        for entry in entries.iter_mut().filter(|entry| entry.tag == tag::ORIENTATION) {
-            *entry = Entry { tag: tag::ORIENTATION, kind: 3, count: 1, data: tiff.u16_bytes(1).to_vec() };
-        }
-    }
-    (!entries.is_empty() || !children.is_empty()).then(|| Writer::new(tiff.little).file(entries, children))
 }
 
 /// A TIFF structure that is read.

@@ -204,11 +204,11 @@ pub fn bytes_of_work(size: Size, settings: &Settings) -> u64 {
 
 /// What [`strip`] leaves in.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Keep {
+pub enum Keep<'a> {
     /// Only what changes how pixels look: orientation, ICC profile, Adobe marker, gamma.
     Appearance,
-    /// Everything but the location.
-    AllButLocation,
+    /// The same, with this EXIF block (from its TIFF header on) in the place of the file's own, which it was made of.
+    Exif(&'a [u8]),
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use http::header::{ACCEPT, FORWARDED};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use ipnet::IpNet;
 
+use super::block::fresh_id;
 use super::headers::{Looked, REQUEST_ID};
 use super::settings::AddressHeader;
 use crate::plan::{self, Bucket};
@@ -46,6 +47,11 @@ pub fn client(headers: &HeaderMap, looked: Looked, address: IpAddr) -> Client {
     Client { bucket, width, dpr, save_data, address: Some(address), context: Context::default() }
 }
 
+/// The values of a header, as far as they are text.
+pub fn lines<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Vec<&'a str> {
+    headers.get_all(name).iter().filter_map(|value| value.to_str().ok()).collect()
+}
+
 /// What the client can show, by `Accept`; several lines of it are one list.
 pub fn bucket(headers: &HeaderMap) -> Bucket {
     let mut lines = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
@@ -80,8 +86,14 @@ fn saves(text: &str) -> bool {
     text.split(';').next().is_some_and(|token| token.trim().eq_ignore_ascii_case("on"))
 }
 
-/// The client's address: the peer's, or, where the peer is a trusted proxy, the last hop that is not one.
-pub fn address(headers: &HeaderMap, peer: IpAddr, trusted: &[IpNet], header: AddressHeader) -> IpAddr {
+/// The client's address: the peer's, or, where the peer is a trusted proxy, the last hop that is not one. `lines` gives the
+/// values of a header, in order.
+pub fn address<'a>(
+    lines: impl FnOnce(&HeaderName) -> Vec<&'a str>,
+    peer: IpAddr,
+    trusted: &[IpNet],
+    header: AddressHeader,
+) -> IpAddr {
     let peer = peer.to_canonical();
     let trusts = |address: &IpAddr| trusted.iter().any(|net| net.contains(address));
     if trusted.is_empty() || !trusts(&peer) {
@@ -91,7 +103,7 @@ pub fn address(headers: &HeaderMap, peer: IpAddr, trusted: &[IpNet], header: Add
         AddressHeader::XForwardedFor => X_FORWARDED_FOR,
         AddressHeader::Forwarded => FORWARDED,
     };
-    let lines: Vec<&str> = headers.get_all(name).iter().filter_map(|value| value.to_str().ok()).collect();
+    let lines = lines(&name);
     let mut nearest = peer;
     for hop in lines.iter().rev().flat_map(|line| line.rsplit(',')).take(HOPS_MAX) {
         let said = match header {
@@ -157,21 +169,16 @@ fn joined(headers: &HeaderMap, name: HeaderName) -> Option<String> {
 
 /// The client's request id where it is sane (letters, digits, `-_.:`), else a new one of 16 hex digits.
 pub fn request_id(headers: &HeaderMap) -> HeaderValue {
-    let sane = |value: &&HeaderValue| {
-        let bytes = value.as_bytes();
-        (1..=REQUEST_ID_BYTES_MAX).contains(&bytes.len())
-            && bytes.iter().all(|byte| byte.is_ascii_alphanumeric() || b"-_.:".contains(byte))
-    };
-    if let Some(given) = headers.get(REQUEST_ID).filter(sane) {
-        return given.clone();
+    match headers.get(REQUEST_ID).filter(|given| is_sane(given.as_bytes())) {
+        Some(given) => given.clone(),
+        None => HeaderValue::from_bytes(&fresh_id()).expect("hex digits are a legal header value"),
     }
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    let number = fastrand::u64(..);
-    let mut text = [0_u8; 16];
-    for (at, digit) in text.iter_mut().enumerate() {
-        *digit = DIGITS[(number >> (4 * at) & 15) as usize];
-    }
-    HeaderValue::from_bytes(&text).expect("hex digits are a legal header value")
+}
+
+/// Whether a request id may be taken over.
+pub fn is_sane(id: &[u8]) -> bool {
+    (1..=REQUEST_ID_BYTES_MAX).contains(&id.len())
+        && id.iter().all(|byte| byte.is_ascii_alphanumeric() || b"-_.:".contains(byte))
 }
 
 #[cfg(test)]

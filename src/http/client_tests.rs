@@ -44,7 +44,8 @@ fn only_what_is_looked_at_reaches_the_client() {
 fn addresses_are_taken_from_trusted_proxies_only() {
     let trusted: Vec<IpNet> = ["10.0.0.0/8", "fd00::/8"].iter().map(|net| net.parse().unwrap()).collect();
     let check = |peer: &str, header: AddressHeader, lines: &[(&'static str, &str)], wanted: &str| {
-        let said = address(&headers(lines), peer.parse().unwrap(), &trusted, header);
+        let map = headers(lines);
+        let said = address(|name| super::lines(&map, name), peer.parse().unwrap(), &trusted, header);
         assert_eq!(said, wanted.parse::<IpAddr>().unwrap(), "{lines:?}");
     };
     use AddressHeader::{Forwarded, XForwardedFor};

@@ -25,7 +25,7 @@ pub enum Part {
 /// strong and quoted, `modified` whole seconds.
 pub fn part(headers: &HeaderMap, ranges: bool, etag: &str, modified: SystemTime, length: u64) -> Part {
     if headers.contains_key(IF_MATCH) {
-        if !matches_any(headers, IF_MATCH, |tag| tag == etag) {
+        if !any(headers, IF_MATCH, |list| holds(list, etag)) {
             return Part::Failed;
         }
     } else if let Some(since) = date(headers, IF_UNMODIFIED_SINCE)
@@ -34,7 +34,7 @@ pub fn part(headers: &HeaderMap, ranges: bool, etag: &str, modified: SystemTime,
         return Part::Failed;
     }
     if headers.contains_key(IF_NONE_MATCH) {
-        if matches_any(headers, IF_NONE_MATCH, |tag| tag.strip_prefix("W/").unwrap_or(tag) == etag) {
+        if any(headers, IF_NONE_MATCH, |list| knows(list, etag)) {
             return Part::NotModified;
         }
     } else if let Some(since) = date(headers, IF_MODIFIED_SINCE)
@@ -48,12 +48,21 @@ pub fn part(headers: &HeaderMap, ranges: bool, etag: &str, modified: SystemTime,
     }
 }
 
-/// Whether a list of entity tags holds `*` or one for which `same` holds.
-fn matches_any(headers: &HeaderMap, name: HeaderName, same: impl Fn(&str) -> bool) -> bool {
-    headers.get_all(name).iter().filter_map(|value| value.to_str().ok()).any(|list| {
-        let list = list.trim();
-        list == "*" || Tags(list).any(&same)
-    })
+/// Whether something holds for any line of a header.
+fn any(headers: &HeaderMap, name: HeaderName, holds: impl Fn(&str) -> bool) -> bool {
+    headers.get_all(name).iter().filter_map(|value| value.to_str().ok()).any(holds)
+}
+
+/// Whether a list of entity tags holds `*` or the tag as it is: what `If-Match` asks.
+fn holds(list: &str, etag: &str) -> bool {
+    let list = list.trim();
+    list == "*" || Tags(list).any(|tag| tag == etag)
+}
+
+/// Whether a list of entity tags holds `*` or the tag, weak or strong: what `If-None-Match` asks.
+pub fn knows(list: &str, etag: &str) -> bool {
+    let list = list.trim();
+    list == "*" || Tags(list).any(|tag| tag.strip_prefix("W/").unwrap_or(tag) == etag)
 }
 
 /// The entity tags of a list, with their quotes and `W/`; what is no tag ends the list. A tag may hold commas.

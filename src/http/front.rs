@@ -1,18 +1,20 @@
 //! What each serving thread answered a moment ago: the hottest URLs with their headers made, so that a hit costs neither
-//! parsing, nor a digest, nor twenty header values.
+//! parsing, nor a digest, nor twenty header values; the hottest of those with their bodies in the kernel's memory.
 //!
 //! Always true: a slot is as good as a look into the memory cache. It dies with the next purge or reload (the origin's epoch),
 //! and within [`LIFE`] anyway, so that the memory cache goes on learning what is popular. What depends on the moment or on
 //! more than path and capability (signatures that expire, `v0`, hints, a list of origins) never has one.
 
-use std::cell::RefCell;
+use std::cell::{Cell, OnceCell, RefCell};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
-use http::{HeaderMap, HeaderValue};
+use http::{HeaderMap, HeaderValue, StatusCode};
 
+use super::block;
 use super::headers::{Looked, REQUEST_ID, SERVER_TIMING};
+use super::sealed::Sealed;
 use crate::plan::{Bucket, Request, Version};
 use crate::serve::Entry;
 
@@ -20,8 +22,13 @@ use crate::serve::Entry;
 const LIFE: Duration = Duration::from_secs(1);
 /// Slots of a thread, a power of two. A URL has one place; another URL of the same place takes it over.
 const SLOTS: usize = 256;
-/// The largest body that a slot keeps alive: with [`SLOTS`], 16 MiB a thread that the memory cache may have dropped already.
-const BODY_BYTES_MAX: usize = 64 << 10;
+/// The largest body that a slot keeps alive, and how much a thread's slots keep alive together: the memory cache may have
+/// dropped those bodies already, and the kernel may hold a copy of each.
+const BODY_BYTES_MAX: usize = 1 << 20;
+const BYTES_MAX: usize = 16 << 20;
+/// After so many answers a body is sealed, if it is worth a second call to send it: 8 KiB are copied in the time of one.
+const SEALED_AFTER: u32 = 8;
+const SEALED_BYTES_MIN: usize = 8 << 10;
 
 /// What an answer was found by, and under which epoch: read before the memory cache was looked into.
 #[derive(Clone, Copy)]
@@ -38,60 +45,163 @@ pub struct Found<'a> {
     pub now: Instant,
 }
 
-struct Slot {
+/// An answer that was given a moment ago.
+pub struct Slot {
     path: Box<str>,
     bucket: Bucket,
     epoch: u64,
     since: Instant,
-    entry: Arc<Entry>,
-    whole: HeaderMap,
-    /// The same without what describes content, for a 304.
-    unchanged: HeaderMap,
+    /// What is answered.
+    pub entry: Arc<Entry>,
+    /// Every header of a 200 but the request's own.
+    pub whole: HeaderMap,
+    heads: OnceCell<Heads>,
+    answers: Cell<u32>,
+    sealed: OnceCell<Arc<Sealed>>,
+}
+
+/// The fields of a 200 and of a 304 but the request's own, and the end of the head.
+struct Heads {
+    whole: Box<[u8]>,
+    unchanged: Box<[u8]>,
+}
+
+impl Slot {
+    /// The headers of a 304: without what describes content.
+    pub fn unchanged(&self) -> HeaderMap {
+        let mut headers = self.whole.clone();
+        headers.remove(CONTENT_TYPE);
+        headers.remove(CONTENT_DISPOSITION);
+        headers
+    }
+
+    /// The fields of a 200 or 304 but the request's own as HTTP/1 sends them, and the end of the head.
+    pub fn fields(&self, status: StatusCode) -> &[u8] {
+        let heads = self.heads.get_or_init(|| {
+            let (mut whole, mut unchanged) = (Vec::with_capacity(1024), Vec::with_capacity(1024));
+            let without = |mut headers: HeaderMap| {
+                headers.remove(REQUEST_ID);
+                headers.remove(SERVER_TIMING);
+                headers
+            };
+            block::fields(&mut whole, &without(self.whole.clone()));
+            block::length(&mut whole, self.entry.bytes.len());
+            block::fields(&mut unchanged, &without(self.unchanged()));
+            whole.extend_from_slice(b"\r\n");
+            unchanged.extend_from_slice(b"\r\n");
+            Heads { whole: whole.into(), unchanged: unchanged.into() }
+        });
+        if status == StatusCode::NOT_MODIFIED { &heads.unchanged } else { &heads.whole }
+    }
+
+    /// What [`Slot::fields`] of a 200 says and the body, sealed: where that is asked for often.
+    pub fn sealed(&self) -> Option<&Arc<Sealed>> {
+        let answers = self.answers.get().saturating_add(1);
+        self.answers.set(answers);
+        let bytes = &self.entry.bytes;
+        if answers == SEALED_AFTER && bytes.len() >= SEALED_BYTES_MIN && self.sealed.get().is_none() {
+            drop(Sealed::of(&[self.fields(StatusCode::OK), bytes]).map(|sealed| self.sealed.set(sealed)));
+        }
+        self.sealed.get()
+    }
+}
+
+/// The slots of a thread.
+struct Front {
+    slots: Vec<Option<Box<Slot>>>,
+    /// What each place was last asked for, so that only what is asked for again gets a slot.
+    seen: Vec<u64>,
+    bytes: usize,
 }
 
 thread_local! {
-    static FRONT: RefCell<Vec<Option<Box<Slot>>>> = const { RefCell::new(Vec::new()) };
+    static FRONT: RefCell<Front> = const { RefCell::new(Front { slots: Vec::new(), seen: Vec::new(), bytes: 0 }) };
 }
 
-/// Looks for an answer that is still good, and lets `answer` make a response of it. The two maps are those of a 200 and of
-/// a 304. `bucket` is asked only where the path ends with `.auto`.
+/// Looks for an answer that is still good, and lets `answer` make a response of it. `bucket` is asked only where the path ends
+/// with `.auto`; each capability has its own slot then.
 pub fn find<R>(
     path: &str,
     bucket: impl FnOnce() -> Bucket,
     epoch: u64,
     now: Instant,
-    answer: impl FnOnce(&Arc<Entry>, &HeaderMap, &HeaderMap) -> R,
+    answer: impl FnOnce(&Slot) -> R,
 ) -> Option<R> {
-    FRONT.with_borrow(|slots| {
-        let slot = slots.get(place(path))?.as_ref()?;
-        let good = slot.epoch == epoch && now.saturating_duration_since(slot.since) < LIFE && *slot.path == *path;
-        let good = good && (!varies(path) || slot.bucket == bucket());
-        good.then(|| answer(&slot.entry, &slot.whole, &slot.unchanged))
+    let bucket = if varies(path) { bucket() } else { Bucket::Base };
+    FRONT.with_borrow(|front| {
+        let slot = front.slots.get(place(hash(path, bucket)))?.as_ref()?;
+        let good = slot.epoch == epoch && now.saturating_duration_since(slot.since) < LIFE;
+        (good && slot.bucket == bucket && *slot.path == *path).then(|| answer(slot))
     })
 }
 
-/// Keeps an answer from memory where that is sound. `headers` makes every header of a 200; the request's own are exchanged.
+/// Keeps an answer from memory where that is sound and it was asked for before. `headers` makes every header of a 200; the
+/// request's own are exchanged.
 pub fn keep(found: Found<'_>, request: &Request, entry: &Arc<Entry>, headers: impl FnOnce() -> HeaderMap) {
-    let Found { path, looked, bucket, epoch, now } = found;
+    let Found { path, looked, epoch, now, .. } = found;
+    let bucket = if varies(path) { found.bucket } else { Bucket::Base };
     let lasting = request.version != Version::Latest && request.signed.as_ref().is_none_or(|signed| signed.expiry == 0);
     let simple = !looked.size && !looked.save_data && !looked.origin && (!looked.accept || varies(path));
     if !lasting || !simple || entry.bytes.len() > BODY_BYTES_MAX {
         return;
     }
-    let mut whole = headers();
-    // Values come with each request; their names are there already, so that a copy need not grow.
-    whole.insert(REQUEST_ID, HeaderValue::from_static(""));
-    whole.insert(SERVER_TIMING, HeaderValue::from_static(""));
-    let mut unchanged = whole.clone();
-    unchanged.remove(CONTENT_TYPE);
-    unchanged.remove(CONTENT_DISPOSITION);
-    let slot = Slot { path: path.into(), bucket, epoch, since: now, entry: entry.clone(), whole, unchanged };
-    FRONT.with_borrow_mut(|slots| {
-        if slots.is_empty() {
-            slots.resize_with(SLOTS, || None);
+    FRONT.with_borrow_mut(|front| {
+        let hash = hash(path, bucket);
+        if !front.renew(hash, &Found { bucket, ..found }, entry)
+            && front.asked_again(hash)
+            && front.has_room(hash, entry, now)
+        {
+            let mut whole = headers();
+            // Values come with each request; their names are there already, so that a copy need not grow.
+            whole.insert(REQUEST_ID, HeaderValue::from_static(""));
+            whole.insert(SERVER_TIMING, HeaderValue::from_static(""));
+            let (heads, answers, sealed) = Default::default();
+            let entry = entry.clone();
+            let slot = Slot { path: path.into(), bucket, epoch, since: now, entry, whole, heads, answers, sealed };
+            front.put(place(hash), Some(Box::new(slot)));
         }
-        slots[place(path)] = Some(Box::new(slot));
     });
+}
+
+impl Front {
+    /// Lets a slot that was made for the same answer serve on.
+    fn renew(&mut self, hash: u64, found: &Found<'_>, entry: &Arc<Entry>) -> bool {
+        let Some(Some(slot)) = self.slots.get_mut(place(hash)) else { return false };
+        let same = *slot.path == *found.path && slot.bucket == found.bucket && slot.epoch == found.epoch;
+        if same && Arc::ptr_eq(&slot.entry, entry) {
+            slot.since = found.now;
+            return true;
+        }
+        false
+    }
+
+    /// Whether the last that this place was asked for is the same.
+    fn asked_again(&mut self, hash: u64) -> bool {
+        if self.slots.is_empty() {
+            self.slots.resize_with(SLOTS, || None);
+            self.seen.resize(SLOTS, 0);
+        }
+        std::mem::replace(&mut self.seen[place(hash)], hash) == hash
+    }
+
+    fn has_room(&mut self, hash: u64, entry: &Entry, now: Instant) -> bool {
+        self.put(place(hash), None);
+        if self.bytes + entry.bytes.len() > BYTES_MAX {
+            for at in 0..SLOTS {
+                let old = self.slots[at].as_ref().is_some_and(|slot| now.saturating_duration_since(slot.since) >= LIFE);
+                if old {
+                    self.put(at, None);
+                }
+            }
+        }
+        self.bytes + entry.bytes.len() <= BYTES_MAX
+    }
+
+    fn put(&mut self, at: usize, slot: Option<Box<Slot>>) {
+        let bytes = |slot: &Option<Box<Slot>>| slot.as_ref().map_or(0, |slot| slot.entry.bytes.len());
+        self.bytes = self.bytes + bytes(&slot) - bytes(&self.slots[at]);
+        self.slots[at] = slot;
+    }
 }
 
 /// Whether `Accept` may decide what the path answers.
@@ -99,12 +209,15 @@ fn varies(path: &str) -> bool {
     path.ends_with(".auto")
 }
 
-/// A path's place: eight bytes at a time, as it is done for every request. Whoever makes paths meet in one place only makes
-/// them take turns.
-fn place(path: &str) -> usize {
+const fn place(hash: u64) -> usize {
+    (hash >> 48) as usize % SLOTS
+}
+
+/// Eight bytes at a time, as it is done for every request. Whoever makes paths meet in one place only makes them take turns.
+fn hash(path: &str, bucket: Bucket) -> u64 {
     const ODD: u64 = 0x9e37_79b9_7f4a_7c15;
     let mut chunks = path.as_bytes().chunks_exact(8);
-    let mut hash = path.len() as u64;
+    let mut hash = (path.len() as u64) << 2 | bucket as u64;
     for chunk in &mut chunks {
         let word = u64::from_le_bytes(chunk.try_into().expect("a chunk of eight is eight bytes"));
         hash = (hash.rotate_left(23) ^ word).wrapping_mul(ODD);
@@ -112,7 +225,7 @@ fn place(path: &str) -> usize {
     for byte in chunks.remainder() {
         hash = (hash.rotate_left(9) ^ u64::from(*byte)).wrapping_mul(ODD);
     }
-    (hash >> 48) as usize % SLOTS
+    hash
 }
 
 #[cfg(test)]
@@ -124,14 +237,17 @@ mod tests {
     use super::*;
     use crate::plan::{Ask, Signed};
 
+    /// Asks twice, as only what is asked for again is kept.
     fn keep(request: &Request, path: &str, looked: Looked, bucket: Bucket, epoch: u64, now: Instant, bytes: usize) {
-        let entry = crate::http::headers::tests::entry(Bytes::from(vec![1; bytes]), UNIX_EPOCH);
-        super::keep(Found { path, looked, bucket, epoch, now }, request, &Arc::new(entry), || {
-            let mut headers = HeaderMap::new();
-            headers.insert(CONTENT_TYPE, HeaderValue::from_static("image/webp"));
-            headers.insert(http::header::ETAG, HeaderValue::from_static("\"e\""));
-            headers
-        });
+        let entry = Arc::new(crate::http::headers::tests::entry(Bytes::from(vec![1; bytes]), UNIX_EPOCH));
+        for _ in 0..2 {
+            super::keep(Found { path, looked, bucket, epoch, now }, request, &entry, || {
+                let mut headers = HeaderMap::new();
+                headers.insert(CONTENT_TYPE, HeaderValue::from_static("image/webp"));
+                headers.insert(http::header::ETAG, HeaderValue::from_static("\"e\""));
+                headers
+            });
+        }
     }
 
     fn request() -> Request {
@@ -144,13 +260,48 @@ mod tests {
             || bucket,
             epoch,
             now,
-            |entry, whole, unchanged| {
-                assert!(whole.contains_key(CONTENT_TYPE) && !unchanged.contains_key(CONTENT_TYPE));
+            |slot| {
+                let unchanged = slot.unchanged();
+                assert!(slot.whole.contains_key(CONTENT_TYPE) && !unchanged.contains_key(CONTENT_TYPE));
                 assert!(unchanged.contains_key(http::header::ETAG) && unchanged.contains_key(REQUEST_ID));
-                entry.bytes.len()
+                slot.entry.bytes.len()
             },
         );
         seen.is_some()
+    }
+
+    #[test]
+    fn only_what_is_asked_for_again_is_kept_and_only_what_is_asked_for_often_is_sealed() {
+        let (now, path) = (Instant::now(), "/demo/often/v1/w_1.jpg");
+        let entry = Arc::new(crate::http::headers::tests::entry(Bytes::from(vec![1; 9000]), UNIX_EPOCH));
+        let found = Found { path, looked: Looked::default(), bucket: Bucket::Base, epoch: 3, now };
+        let kept = |now| {
+            super::keep(Found { now, ..found }, &request(), &entry, HeaderMap::new);
+            find(path, || Bucket::Base, 3, now, |slot| slot.sealed().is_some())
+        };
+        assert_eq!(kept(now), None);
+        for _ in 1..SEALED_AFTER {
+            assert_eq!(kept(now), Some(false));
+        }
+        assert_eq!(kept(now), Some(true));
+        assert_eq!(kept(now + LIFE * 2), Some(true), "it is renewed as it is");
+        let head =
+            |status| find(path, || Bucket::Base, 3, now + LIFE * 2, |slot| slot.fields(status).to_vec()).unwrap();
+        assert_eq!(head(StatusCode::OK), b"content-length: 9000\r\n\r\n");
+        assert_eq!(head(StatusCode::NOT_MODIFIED), b"\r\n");
+    }
+
+    #[test]
+    fn slots_keep_a_bounded_number_of_bytes_alive() {
+        let now = Instant::now();
+        for at in 0..40 {
+            let path = format!("/demo/large-{at}/v1/w_1.jpg");
+            keep(&request(), &path, Looked::default(), Bucket::Base, 1, now, BODY_BYTES_MAX);
+        }
+        let bytes = || FRONT.with_borrow(|front| front.bytes);
+        assert!(bytes() <= BYTES_MAX && bytes() >= BYTES_MAX - BODY_BYTES_MAX, "{}", bytes());
+        keep(&request(), "/demo/late/v1/w_1.jpg", Looked::default(), Bucket::Base, 1, now + LIFE, BODY_BYTES_MAX);
+        assert!(seen("/demo/late/v1/w_1.jpg", Bucket::Base, 1, now + LIFE), "what is past makes room");
     }
 
     #[test]
@@ -195,7 +346,7 @@ mod tests {
     fn places_are_spread() {
         let mut taken = [0_u32; SLOTS];
         for width in 0..SLOTS * 16 {
-            taken[place(&format!("/demo/shoes/red-42/v3/w_{width}.auto"))] += 1;
+            taken[place(hash(&format!("/demo/shoes/red-42/v3/w_{width}.auto"), Bucket::Base))] += 1;
         }
         assert!(taken.iter().all(|count| (2..60).contains(count)), "{taken:?}");
     }

@@ -11,8 +11,8 @@ use http::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_METHOD,
     ALLOW, CACHE_CONTROL, CONTENT_TYPE,
 };
+use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
-use http_body::Body as _;
 use http_body_util::Full;
 use hyper::body::Incoming;
 use tokio::runtime::Handle;
@@ -20,8 +20,9 @@ use tokio_util::task::AbortOnDropHandle;
 use tracing::Instrument as _;
 
 use super::client::{self, request_id};
-use super::front::{self, Found};
+use super::front::{self, Found, Slot};
 use super::headers::{self, Looked, phase_name};
+use super::lane::Connection;
 use super::limit::Limit;
 use super::log::Log;
 use super::meters::Meters;
@@ -29,10 +30,11 @@ use super::page::Page;
 use super::problem::{Problem, Refusal};
 use super::respond::{Exchange, NOWHERE, whole};
 use super::server::{Handler, Peer, Reply};
-use super::settings::Settings;
+use super::settings::{ListenerLimits, Settings};
+use super::watch::{Graceful, Heads, Watch, Watched, Wire};
 use crate::base::{Deadline, Stage};
 use crate::plan::Version;
-use crate::serve::{Entry, Error, Origin, Phase};
+use crate::serve::{Error, Origin, Phase};
 use crate::telemetry::{TraceContext, adopt, outgoing};
 
 /// The methods that are answered.
@@ -45,12 +47,12 @@ const GRACE: Duration = Duration::from_millis(500);
 /// Room for every header of a usual answer.
 pub(super) const HEADERS: usize = 24;
 
-pub(super) type Body = Full<Bytes>;
+pub(super) type Body = Bytes;
 
 /// Answers the requests of the image listener.
 pub struct Images {
-    origin: Arc<Origin>,
-    settings: Settings,
+    pub(super) origin: Arc<Origin>,
+    pub(super) settings: Settings,
     page: Option<Page>,
     limit: Option<Limit>,
     pub(super) log: Log,
@@ -80,9 +82,7 @@ impl Images {
         // Before anything is looked up: what is kept under this epoch is forgotten with the next purge.
         let epoch = self.origin.epoch();
         let bucket = || client::bucket(&exchange.head.headers);
-        let recent = |entry: &Arc<Entry>, whole: &HeaderMap, unchanged: &HeaderMap| {
-            self.recent(&exchange, entry, whole, unchanged)
-        };
+        let recent = |slot: &Slot| self.recent(&exchange, slot);
         if let Some(response) = front::find(path, bucket, epoch, exchange.started, recent).flatten() {
             return Reply::now(response);
         }
@@ -219,17 +219,13 @@ impl Images {
     }
 }
 
-impl Handler for Images {
-    type Body = Body;
-
-    fn handle(self: &Arc<Self>, peer: &Peer, request: Request<Incoming>) -> Reply<Body> {
-        let started = Instant::now();
-        let (head, body) = request.into_parts();
+impl Images {
+    /// Answers a request whose head was read.
+    pub(super) fn respond(self: &Arc<Self>, started: Instant, peer: &Peer, head: Parts) -> Reply<Body> {
         let id = request_id(&head.headers);
-        let proxies = &self.settings.trusted_proxies;
-        let address = client::address(&head.headers, peer.address, proxies, self.settings.address_header);
-        // A body means nothing to any method here: it is not read, and an HTTP/1 connection ends after the answer.
-        let exchange = Exchange { started, id, address, body: !body.is_end_stream(), head };
+        let (proxies, header) = (&self.settings.trusted_proxies, self.settings.address_header);
+        let address = client::address(|name| client::lines(&head.headers, name), peer.address, proxies, header);
+        let exchange = Exchange { started, id, address, head };
         match exchange.head.method {
             Method::GET | Method::HEAD => self.get(exchange),
             Method::OPTIONS => Reply::now(self.options(&exchange)),
@@ -242,6 +238,31 @@ impl Handler for Images {
     }
 }
 
+impl Handler for Images {
+    type Body = Full<Bytes>;
+
+    const HEADS: Heads = Heads::ByReader;
+
+    fn handle(self: &Arc<Self>, peer: &Peer, request: Request<Incoming>) -> Reply<Full<Bytes>> {
+        // A body means nothing to any method here: it is not read.
+        let (head, _) = request.into_parts();
+        match self.respond(Instant::now(), peer, head) {
+            Reply::Ready(response) => Reply::Ready(response.map(|response| response.map(Full::new))),
+            Reply::Later(future) => Reply::Later(Box::pin(async { future.await.map(Full::new) })),
+        }
+    }
+
+    fn http1<S: Wire>(
+        self: &Arc<Self>,
+        stream: Watched<S>,
+        peer: Peer,
+        watch: Arc<Watch>,
+        limits: &ListenerLimits,
+    ) -> impl Graceful + Send + use<S> {
+        Connection::new(self.clone(), peer, stream, watch, limits)
+    }
+}
+
 /// The category that a path names, whether or not the rest of it is understood.
 fn category_of(path: &str) -> Option<&str> {
     let mut segments = path.strip_prefix('/')?.split('/');
@@ -251,7 +272,7 @@ fn category_of(path: &str) -> Option<&str> {
 
 /// A response of one text.
 pub(super) fn text(content_type: &'static str, body: Bytes) -> Response<Body> {
-    let mut response = Response::new(Full::new(body));
+    let mut response = Response::new(body);
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     let nosniff = HeaderValue::from_static("nosniff");
     response.headers_mut().insert(http::header::X_CONTENT_TYPE_OPTIONS, nosniff);

@@ -2,13 +2,11 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use http::header::{CACHE_CONTROL, LOCATION};
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
-use http_body_util::Full;
 
 use super::headers::{self, Looked};
-use super::image::{HEADERS, Images};
+use super::image::{Body, HEADERS, Images};
 use super::problem::{Problem, Refusal};
 use super::respond::{Exchange, NOWHERE};
 use super::server::Reply;
@@ -17,7 +15,7 @@ use crate::serve::Error;
 
 impl Images {
     /// The answer to `v0` of an uploaded original.
-    pub(super) fn latest(self: &Arc<Self>, exchange: Exchange, request: Request, looked: Looked) -> Reply<Full<Bytes>> {
+    pub(super) fn latest(self: &Arc<Self>, exchange: Exchange, request: Request, looked: Looked) -> Reply<Body> {
         let this = self.clone();
         Reply::Later(Box::pin(async move {
             let (origin, category, id) = (this.origin().clone(), request.category.clone(), request.id.clone());
@@ -35,7 +33,7 @@ impl Images {
         }))
     }
 
-    fn current(&self, exchange: &Exchange, request: &Request, looked: Looked, version: &str) -> Response<Full<Bytes>> {
+    fn current(&self, exchange: &Exchange, request: &Request, looked: Looked, version: &str) -> Response<Body> {
         let Some(policy) = self.origin().policy(&request.category) else {
             let error = Error::NoCategory(request.category.to_string());
             return self.problem(exchange, &Problem::from(&error), HeaderMap::new(), &error);
@@ -56,7 +54,7 @@ impl Images {
         map.insert(LOCATION, target);
         let age = HeaderValue::try_from(format!("public, max-age={age}"));
         map.insert(CACHE_CONTROL, age.expect("a number is a legal header value"));
-        let mut response = Response::new(Full::default());
+        let mut response = Response::new(Body::default());
         *response.status_mut() = StatusCode::FOUND;
         *response.headers_mut() = map;
         self.close(exchange, response, NOWHERE)

@@ -14,12 +14,12 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use http::{HeaderValue, Method, StatusCode, Version};
+use http::{StatusCode, Version};
 use metrics::Counter;
 use parking_lot::Mutex;
 use time::OffsetDateTime;
 
-use super::headers::{push_ms, push_number};
+use super::headers::{push_ms, push_number, push_thousandths};
 use super::settings::{AccessForm, AccessLog, AccessTarget};
 use crate::base::Stages;
 use crate::telemetry::names;
@@ -39,11 +39,11 @@ const TEXT_BYTES_MAX: usize = 512;
 #[derive(Clone, Copy, Debug)]
 pub struct Line<'a> {
     /// The request's id.
-    pub id: &'a HeaderValue,
+    pub id: &'a str,
     /// The client's address.
     pub address: IpAddr,
     /// The method.
-    pub method: &'a Method,
+    pub method: &'a str,
     /// The path as sent, without the query.
     pub path: &'a str,
     /// The protocol.
@@ -59,9 +59,9 @@ pub struct Line<'a> {
     /// Where the time went, for what was not in memory.
     pub stages: Option<&'a Stages>,
     /// The client's software.
-    pub agent: Option<&'a HeaderValue>,
+    pub agent: Option<&'a str>,
     /// Where the client found the URL.
-    pub referrer: Option<&'a HeaderValue>,
+    pub referrer: Option<&'a str>,
 }
 
 /// The log; clones write to the same.
@@ -256,11 +256,11 @@ fn json(text: &mut String, line: &Line<'_>) {
     text.push_str("{\"time\":\"");
     push_time(text);
     text.push_str("\",\"id\":\"");
-    push_escaped(text, line.id.to_str().unwrap_or("-"));
+    push_escaped(text, line.id);
     text.push_str("\",\"client\":\"");
     push_address(text, line.address);
     text.push_str("\",\"method\":\"");
-    push_escaped(text, line.method.as_str());
+    push_escaped(text, line.method);
     text.push_str("\",\"path\":\"");
     push_escaped(text, cut(&redacted_path(line.path)));
     text.push_str("\",\"protocol\":\"");
@@ -284,7 +284,7 @@ fn json(text: &mut String, line: &Line<'_>) {
         text.push('}');
     }
     for (name, value) in [("agent", line.agent), ("referrer", line.referrer)] {
-        if let Some(value) = value.and_then(|value| value.to_str().ok()) {
+        if let Some(value) = value {
             text.push_str(",\"");
             text.push_str(name);
             text.push_str("\":\"");
@@ -300,7 +300,7 @@ fn combined(text: &mut String, line: &Line<'_>) {
     text.push_str(" - - [");
     push_time(text);
     text.push_str("] \"");
-    push_escaped(text, line.method.as_str());
+    push_escaped(text, line.method);
     text.push(' ');
     push_escaped(text, cut(&redacted_path(line.path)));
     text.push(' ');
@@ -311,7 +311,7 @@ fn combined(text: &mut String, line: &Line<'_>) {
     push_number(text, line.bytes);
     for value in [line.referrer, line.agent] {
         text.push_str(" \"");
-        push_escaped(text, cut(&without_query(value.and_then(|value| value.to_str().ok()).unwrap_or("-"))));
+        push_escaped(text, cut(&without_query(value.unwrap_or("-"))));
         text.push('"');
     }
     text.push(' ');
@@ -319,7 +319,7 @@ fn combined(text: &mut String, line: &Line<'_>) {
     text.push(' ');
     push_ms(text, line.time);
     text.push(' ');
-    push_escaped(text, line.id.to_str().unwrap_or("-"));
+    push_escaped(text, line.id);
     text.push('\n');
 }
 
@@ -355,10 +355,7 @@ fn push_time(text: &mut String) {
         }
         text.push_str(written);
     });
-    let millis = now.subsec_millis();
-    for digit in [millis / 100, millis / 10 % 10, millis % 10] {
-        text.push(char::from(b'0' + digit as u8));
-    }
+    push_thousandths(text, now.subsec_millis());
     text.push('Z');
 }
 

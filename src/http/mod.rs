@@ -5,11 +5,15 @@
 //! Always true: only `problem.rs` maps an error to a status, and its match has no wildcard.
 
 pub mod api;
+mod block;
 mod client;
 mod conditional;
 mod front;
+mod head;
 mod headers;
+mod hit;
 mod image;
+mod lane;
 mod latest;
 mod limit;
 pub mod log;
@@ -17,6 +21,7 @@ mod meters;
 mod page;
 pub mod problem;
 mod respond;
+mod sealed;
 pub mod server;
 pub mod settings;
 pub mod tls;

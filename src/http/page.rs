@@ -7,7 +7,6 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, ETAG, IF_NONE_MATCH, REFERRER_POLICY};
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
-use http_body_util::Full;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use sha2::{Digest as _, Sha256};
 
@@ -54,7 +53,7 @@ impl Page {
     }
 
     /// The response.
-    pub fn response(&self, asked: &HeaderMap) -> Response<Full<Bytes>> {
+    pub fn response(&self, asked: &HeaderMap) -> Response<Bytes> {
         let known = asked.get(IF_NONE_MATCH).is_some_and(|tag| *tag == self.etag);
         let body = if known { Bytes::new() } else { self.html.clone() };
         let mut response = text("text/html; charset=utf-8", body);

@@ -48,6 +48,14 @@ pub enum Refusal {
     Timeout,
     /// A header that we would have to send is not legal.
     Header,
+    /// What came is no request, or one that could be understood in two ways.
+    NoRequest,
+    /// The request's header fields are too many, or too long.
+    FieldsTooLarge,
+    /// The request's URL is too long.
+    UrlTooLong,
+    /// Not a version of HTTP that is spoken here.
+    HttpVersion,
 }
 
 /// What a client is told of an error.
@@ -455,6 +463,30 @@ impl From<Refusal> for Problem {
                 "the answer was not ready in time",
             ),
             Refusal::Header => return internal(),
+            Refusal::NoRequest => (
+                StatusCode::BAD_REQUEST,
+                "bad-request",
+                "Not a request of HTTP",
+                "what came is not a request of HTTP/1.1, or lacks its one Host, or could be understood in two ways",
+            ),
+            Refusal::FieldsTooLarge => (
+                StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+                "header-too-large",
+                "The request's header is too large",
+                "the request has more header fields than are taken, or longer ones",
+            ),
+            Refusal::UrlTooLong => (
+                StatusCode::URI_TOO_LONG,
+                "url-too-long",
+                "The URL is too long",
+                "the request's first line is too long",
+            ),
+            Refusal::HttpVersion => (
+                StatusCode::HTTP_VERSION_NOT_SUPPORTED,
+                "http-version",
+                "Not a version of HTTP that is spoken here",
+                "HTTP/1.0, HTTP/1.1 and HTTP/2 are spoken here",
+            ),
         };
         let retry_after = (refusal == Refusal::Timeout).then_some(Duration::from_secs(2));
         let detail = detail.to_owned();

@@ -3,25 +3,23 @@
 //! Always true: every response is counted and logged once, in [`Images::close`].
 
 use std::net::IpAddr;
-use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
-use http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_RANGE, LOCATION, REFERER, USER_AGENT};
+use http::header::{CONTENT_LENGTH, CONTENT_RANGE, LOCATION, REFERER, USER_AGENT};
 use http::request::Parts;
-use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Version};
-use http_body::Body as _;
-use http_body_util::Full;
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 use tracing::Level;
 
 use super::conditional::{Part, part};
+use super::front::Slot;
 use super::headers::{self, Looked, phase_name};
 use super::image::{Body, HEADERS, Images};
 use super::log::Line;
 use super::problem::{Problem, Refusal};
 use crate::base::Stages;
 use crate::plan;
-use crate::serve::{Answer, Entry, Error, Phase, Policy};
+use crate::serve::{Answer, Error, Phase, Policy};
 
 /// The phase of an answer that is no picture.
 pub(super) const NOWHERE: (&str, Option<&Stages>) = ("none", None);
@@ -31,7 +29,6 @@ pub(super) struct Exchange {
     pub(super) started: Instant,
     pub(super) id: HeaderValue,
     pub(super) address: IpAddr,
-    pub(super) body: bool,
     pub(super) head: Parts,
 }
 
@@ -43,25 +40,18 @@ impl Exchange {
 
 impl Images {
     /// The answer to a URL that this thread answered a moment ago. What is not whole or unchanged takes the long way.
-    pub(super) fn recent(
-        &self,
-        exchange: &Exchange,
-        entry: &Arc<Entry>,
-        whole: &HeaderMap,
-        unchanged: &HeaderMap,
-    ) -> Option<Response<Body>> {
-        let asked = &exchange.head.headers;
+    pub(super) fn recent(&self, exchange: &Exchange, slot: &Slot) -> Option<Response<Body>> {
+        let (asked, entry) = (&exchange.head.headers, &slot.entry);
         let length = entry.bytes.len() as u64;
-        let (status, map, body) = match part(asked, true, &entry.etag, entry.modified, length) {
-            Part::Whole => (StatusCode::OK, whole, entry.bytes.clone()),
-            Part::NotModified => (StatusCode::NOT_MODIFIED, unchanged, Bytes::new()),
+        let (status, mut map, body) = match part(asked, true, &entry.etag, entry.modified, length) {
+            Part::Whole => (StatusCode::OK, slot.whole.clone(), entry.bytes.clone()),
+            Part::NotModified => (StatusCode::NOT_MODIFIED, slot.unchanged(), Bytes::new()),
             Part::Bytes(_) | Part::Failed | Part::Unsatisfiable => return None,
         };
-        let mut map = map.clone();
         let time = exchange.started.elapsed();
         map.insert(headers::REQUEST_ID, exchange.id.clone());
         map.insert(headers::SERVER_TIMING, headers::server_timing(Phase::Memory, &Stages::default(), time));
-        let mut response = Response::new(Full::new(body));
+        let mut response = Response::new(body);
         *response.status_mut() = status;
         *response.headers_mut() = map;
         Some(self.close(exchange, response, (phase_name(Phase::Memory), None)))
@@ -107,7 +97,7 @@ impl Images {
         }
         let timing = headers::server_timing(answer.phase, &answer.stages, exchange.started.elapsed());
         map.insert(headers::SERVER_TIMING, timing);
-        let mut response = Response::new(Full::new(body));
+        let mut response = Response::new(body);
         *response.status_mut() = status;
         *response.headers_mut() = map;
         let stages = (answer.phase != Phase::Memory).then_some(&answer.stages);
@@ -165,13 +155,13 @@ impl Images {
         self.meters.problem(problem.code);
         headers::common(&mut map, &exchange.id);
         problem.headers(&mut map);
-        let mut response = Response::new(Full::new(problem.body(id)));
+        let mut response = Response::new(problem.body(id));
         *response.status_mut() = problem.status;
         *response.headers_mut() = map;
         self.close(exchange, response, NOWHERE)
     }
 
-    /// What every response goes through last: HEAD, the end of a connection with a body nobody reads, counts, the log.
+    /// What every response goes through last: HEAD, counts, the log.
     pub(super) fn close(
         &self,
         exchange: &Exchange,
@@ -179,7 +169,7 @@ impl Images {
         (phase, stages): (&'static str, Option<&Stages>),
     ) -> Response<Body> {
         let head = &exchange.head;
-        let mut bytes = response.body().size_hint().exact().unwrap_or(0);
+        let mut bytes = response.body().len() as u64;
         if head.method == Method::HEAD {
             let length = HeaderValue::from(bytes);
             *response.body_mut() = Body::default();
@@ -188,16 +178,13 @@ impl Images {
             }
             bytes = 0;
         }
-        if exchange.body && head.version < Version::HTTP_2 {
-            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-        }
         let time = exchange.started.elapsed();
         self.meters.answered(&head.method, response.status(), phase, bytes, time);
         if self.log.is_on() {
             self.log.line(&Line {
-                id: &exchange.id,
+                id: exchange.id.to_str().unwrap_or("-"),
                 address: exchange.address,
-                method: &head.method,
+                method: head.method.as_str(),
                 path: head.uri.path(),
                 version: head.version,
                 status: response.status(),
@@ -205,12 +192,16 @@ impl Images {
                 phase,
                 time,
                 stages,
-                agent: head.headers.get(USER_AGENT),
-                referrer: head.headers.get(REFERER),
+                agent: text(head.headers.get(USER_AGENT)),
+                referrer: text(head.headers.get(REFERER)),
             });
         }
         response
     }
+}
+
+fn text(value: Option<&HeaderValue>) -> Option<&str> {
+    value.and_then(|value| value.to_str().ok())
 }
 
 /// Every header of a 200 but the request's own.

@@ -22,12 +22,11 @@ use hyper::server::conn::{http1, http2};
 use hyper::service::Service;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use socket2::{Domain, Protocol, Socket, Type};
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::meters::ConnectionMeters;
 use super::settings::{Listener, ListenerLimits};
-use super::watch::{Cut, Drain, Graceful, Watch, Watched, drive};
+use super::watch::{Cut, Drain, Graceful, Heads, Watch, Watched, Wire, drive};
 
 /// Who is at the other end of a connection.
 #[derive(Clone, Copy, Debug)]
@@ -39,12 +38,32 @@ pub struct Peer {
 }
 
 /// What answers requests.
-pub trait Handler: Send + Sync + 'static {
+pub trait Handler: Sized + Send + Sync + 'static {
     /// The body of its responses.
     type Body: Body<Data = Bytes, Error: Into<Box<dyn StdError + Send + Sync>>> + Send + Unpin + 'static;
 
+    /// How heads are timed over HTTP/1.
+    const HEADS: Heads = Heads::ByReads;
+
     /// Answers a request: now, or later.
     fn handle(self: &Arc<Self>, peer: &Peer, request: Request<Incoming>) -> Reply<Self::Body>;
+
+    /// Speaks HTTP/1 over a connection: by hyper, unless the handler has a shorter way.
+    fn http1<S: Wire>(
+        self: &Arc<Self>,
+        stream: Watched<S>,
+        peer: Peer,
+        watch: Arc<Watch>,
+        limits: &ListenerLimits,
+    ) -> impl Graceful + Send + use<Self, S> {
+        let mut builder = http1::Builder::new();
+        // The buffer's bound is hyper's lowest or the head's, whichever is larger; the head's own bound is exact.
+        builder.header_read_timeout(None);
+        builder.max_headers(limits.headers_max);
+        let buffer_bytes = limits.head_bytes_max.max(limits.read_bytes_max).max(8192);
+        builder.max_header_size(limits.head_bytes_max).max_buf_size(buffer_bytes);
+        builder.serve_connection(TokioIo::new(stream), Bound { handler: self.clone(), peer, watch })
+    }
 }
 
 /// An answer, now or later. What is ready costs no allocation and no second poll.
@@ -68,8 +87,6 @@ const BACKLOG: i32 = 4096;
 const ACCEPT_REST: Duration = Duration::from_millis(50);
 /// How h2 begins where nothing was negotiated.
 const H2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-/// hyper's own bound on header fields, for which it has room on the stack.
-const HEADERS_USUAL: usize = 100;
 /// What a connection above the bound is told.
 const REFUSED: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nconnection: close\r\nretry-after: 1\r\n\
     cache-control: no-store\r\ncontent-length: 0\r\n\r\n";
@@ -90,11 +107,15 @@ impl Server {
         let mut addresses = Vec::with_capacity(settings.addresses.len());
         let mut sockets: Vec<Vec<StdListener>> = (0..threads).map(|_| Vec::new()).collect();
         for wanted in &settings.addresses {
+            if reuse && !settings.reuse_port && wanted.port() != 0 {
+                // Sockets that share a port among threads would share it with a stranger's, too, which gets some of the
+                // connections without a word. One that does not share finds the stranger.
+                drop(listen(*wanted, false, true).map_err(|error| cannot(*wanted, &error))?);
+            }
             let dual = !settings.addresses.iter().any(|other| other.is_ipv4() && other.port() == wanted.port());
             let mut address = *wanted;
             for list in &mut sockets {
-                let socket = listen(address, reuse, dual)
-                    .map_err(|error| io::Error::new(error.kind(), format!("cannot listen on {address}: {error}")))?;
+                let socket = listen(address, reuse, dual).map_err(|error| cannot(address, &error))?;
                 // Port 0 became a real one, which the other threads share.
                 address = socket.local_addr()?;
                 list.push(socket);
@@ -191,6 +212,10 @@ struct Shared<H> {
     handler: Arc<H>,
     drain: Arc<Drain>,
     meters: ConnectionMeters,
+}
+
+fn cannot(address: SocketAddr, error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("cannot listen on {address}: {error}"))
 }
 
 fn listen(address: SocketAddr, reuse_port: bool, dual: bool) -> io::Result<StdListener> {
@@ -303,15 +328,11 @@ async fn first_bytes(stream: &TcpStream, timeout: Duration, drain: &Drain) -> Re
     }
 }
 
-async fn serve<H, S>(shared: &Shared<H>, stream: S, peer: Peer, h2: bool) -> Option<Cut>
-where
-    H: Handler,
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
+async fn serve<H: Handler, S: Wire>(shared: &Shared<H>, stream: S, peer: Peer, h2: bool) -> Option<Cut> {
     let limits = &shared.settings.limits;
-    let watch = Arc::new(Watch::new(h2, limits.streams));
-    let stream = TokioIo::new(Watched::new(stream, watch.clone(), limits.stall_bytes_min));
-    let bound = Bound { handler: shared.handler.clone(), peer, watch: watch.clone() };
+    let watch = Watch::new(if h2 { Heads::Never } else { H::HEADS }).streaming(limits.streams);
+    let watch = Arc::new(watch);
+    let stream = Watched::new(stream, watch.clone(), limits.stall_bytes_min);
     if h2 {
         let mut builder = http2::Builder::new(TokioExecutor::new());
         builder
@@ -320,18 +341,10 @@ where
             .max_header_list_size(u32::try_from(limits.head_bytes_max).unwrap_or(u32::MAX))
             .keep_alive_interval(limits.stall_timeout)
             .keep_alive_timeout(limits.stall_timeout);
-        drive(builder.serve_connection(stream, bound), &watch, limits, &shared.drain).await
+        let bound = Bound { handler: shared.handler.clone(), peer, watch: watch.clone() };
+        drive(builder.serve_connection(TokioIo::new(stream), bound), &watch, limits, &shared.drain).await
     } else {
-        let mut builder = http1::Builder::new();
-        // The buffer's bound is hyper's lowest or the head's, whichever is larger; the head's own bound is exact.
-        builder.header_read_timeout(None);
-        if limits.headers_max != HEADERS_USUAL {
-            // Saying it makes hyper take its slower way, also where it says what is so anyway.
-            builder.max_headers(limits.headers_max);
-        }
-        let buffer_bytes = limits.head_bytes_max.max(limits.read_bytes_max).max(8192);
-        builder.max_header_size(limits.head_bytes_max).max_buf_size(buffer_bytes);
-        drive(builder.serve_connection(stream, bound), &watch, limits, &shared.drain).await
+        drive(shared.handler.http1(stream, peer, watch.clone(), limits), &watch, limits, &shared.drain).await
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::Instant;
 use http_body_util::{BodyExt, Empty, Full};
 use rcgen::{CertifiedKey, generate_simple_self_signed};
 use rustls::pki_types::{CertificateDer, ServerName};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 
 use super::*;
 use crate::http::tls::Certificates;

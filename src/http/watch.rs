@@ -11,8 +11,10 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering}
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
+use tokio::net::TcpStream;
 use tokio::sync::Notify;
+use tokio_rustls::server::TlsStream;
 
 use super::settings::ListenerLimits;
 
@@ -41,11 +43,22 @@ impl Cut {
     }
 }
 
+/// How heads are timed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Heads {
+    /// From the first byte that is read while no request is under way.
+    ByReads,
+    /// From where the reader says so: [`Watch::reading`].
+    ByReader,
+    /// Not at all: over h2, frames come without a request being on its way.
+    Never,
+}
+
 /// The marks that a connection's events leave: milliseconds since the accept, plus one; zero is "not so".
 #[derive(Debug)]
 pub struct Watch {
     accepted: Instant,
-    h2: bool,
+    heads: Heads,
     /// When the last response was ready.
     answered: AtomicU64,
     /// Since when a head is being read.
@@ -60,19 +73,23 @@ pub struct Watch {
 }
 
 impl Watch {
-    /// A new connection. Over h2, frames come without a request being on its way, so heads are not timed there.
-    /// With `streams`, a connection on which something is written is in use, however long ago its response began.
-    pub fn new(h2: bool, streams: bool) -> Self {
+    /// A new connection.
+    pub fn new(heads: Heads) -> Self {
         Self {
             accepted: Instant::now(),
-            h2,
+            heads,
             answered: AtomicU64::new(0),
             head: AtomicU64::new(0),
             blocked: AtomicU64::new(0),
             taken: AtomicU64::new(0),
             in_flight: AtomicU32::new(0),
-            streams,
+            streams: false,
         }
+    }
+
+    /// The same, where with `streams` a connection on which something is written is in use, however long ago its response began.
+    pub fn streaming(self, streams: bool) -> Self {
+        Self { streams, ..self }
     }
 
     /// A request's head is complete.
@@ -92,7 +109,14 @@ impl Watch {
     }
 
     fn read(&self) {
-        if !self.h2 && self.in_flight.load(Ordering::Relaxed) == 0 && self.head.load(Ordering::Relaxed) == 0 {
+        if self.heads == Heads::ByReads && self.in_flight.load(Ordering::Relaxed) == 0 {
+            self.reading();
+        }
+    }
+
+    /// A part of a head was read, and the rest is waited for.
+    pub fn reading(&self) {
+        if self.head.load(Ordering::Relaxed) == 0 {
             self.head.store(self.now(), Ordering::Relaxed);
         }
     }
@@ -144,6 +168,24 @@ impl Watch {
     }
 }
 
+/// A connection's stream.
+pub trait Wire: AsyncRead + AsyncWrite + Unpin + Send + 'static {
+    /// The socket, where what is written is sent as it is.
+    fn socket(&self) -> Option<&TcpStream>;
+}
+
+impl Wire for TcpStream {
+    fn socket(&self) -> Option<&TcpStream> {
+        Some(self)
+    }
+}
+
+impl Wire for TlsStream<TcpStream> {
+    fn socket(&self) -> Option<&TcpStream> {
+        None
+    }
+}
+
 /// A stream that leaves marks.
 pub struct Watched<S> {
     stream: S,
@@ -155,6 +197,36 @@ impl<S> Watched<S> {
     /// A stream that leaves marks with the watch.
     pub const fn new(stream: S, watch: std::sync::Arc<Watch>, stall_bytes_min: u64) -> Self {
         Self { stream, watch, stall_bytes_min }
+    }
+
+    /// Whether [`Watched::poll_socket`] may be called.
+    pub fn is_socket(&self) -> bool
+    where
+        S: Wire,
+    {
+        self.stream.socket().is_some()
+    }
+
+    /// Sends by a call of the socket's own, as soon as it takes something.
+    pub fn poll_socket(
+        &self,
+        cx: &mut Context<'_>,
+        send: impl Fn(&TcpStream) -> io::Result<usize>,
+    ) -> Poll<io::Result<usize>>
+    where
+        S: Wire,
+    {
+        let Some(socket) = self.stream.socket() else { return Poll::Ready(Err(io::ErrorKind::Unsupported.into())) };
+        loop {
+            match socket.poll_write_ready(cx) {
+                Poll::Ready(ready) => ready?,
+                Poll::Pending => return self.mark(Poll::Pending),
+            }
+            match socket.try_io(Interest::WRITABLE, || send(socket)) {
+                Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => (),
+                sent => return self.mark(Poll::Ready(sent)),
+            }
+        }
     }
 
     fn mark(&self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
@@ -360,7 +432,7 @@ mod tests {
     #[test]
     fn what_is_written_is_use_where_responses_are_streams() {
         for streams in [false, true] {
-            let watch = Watch::new(false, streams);
+            let watch = Watch::new(Heads::Never).streaming(streams);
             watch.begin();
             watch.end();
             let limits = ListenerLimits::default();

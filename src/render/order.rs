@@ -282,12 +282,8 @@ pub fn run(order: &Order, work: &Work) -> Result<Rendered, Error> {
         Target::Format(format) => order.animated(format),
         Target::Best(_) => order.original.frames > 1 && order.plan.animate,
     };
-    if animates && order.original.frames >= order.limits.frames_max {
-        let frames = order.limits.frames_max;
-        return Err(decode::Error::TooLarge(format!(
-            "its animation has {frames} frames or more; anim_0 shows the first"
-        ))
-        .into());
+    if animates {
+        check_length(&order.original, &order.limits)?;
     }
     let rendered = if animates {
         let choice = order.choose(order.original.alpha, || false);
@@ -302,20 +298,31 @@ pub fn run(order: &Order, work: &Work) -> Result<Rendered, Error> {
     Ok(original_if_smaller(order, &geometry, rendered))
 }
 
+/// Holds an animation against the limits: a film that is cut short would pass for the whole one.
+fn check_length(header: &Header, limits: &Limits) -> Result<(), decode::Error> {
+    let (frames, pixels) = (header.frames, header.size.pixels() * u64::from(header.frames));
+    if frames >= limits.frames_max {
+        Err(decode::Error::TooLarge(format!("its animation has {frames} frames or more; anim_0 shows the first")))
+    } else if pixels > limits.animation_pixels_max {
+        let most = limits.animation_pixels_max;
+        let what = format!("its {frames} frames have {pixels} pixels, of at most {most}; anim_0 shows the first");
+        Err(decode::Error::TooLarge(what))
+    } else {
+        Ok(())
+    }
+}
+
 /// Never an answer larger than the original in the same format at the same size: the original's bytes, stripped of
 /// metadata without touching a pixel, stand in where they are smaller.
 fn original_if_smaller(order: &Order, geometry: &Geometry, rendered: Rendered) -> Rendered {
-    use crate::plan::Metadata;
     let same = rendered.format == order.original.format && order.unchanged(geometry);
     let animated_alike = order.original.frames == 1 || order.animated(rendered.format);
     if !same || !animated_alike || rendered.damaged || rendered.bytes.len() < order.source.len() {
         return rendered;
     }
-    let keep = match order.plan.metadata {
-        Metadata::None => encode::Keep::Appearance,
-        // What may stay of the metadata has been decided on the encoded result; these keep it.
-        Metadata::Copyright | Metadata::All => return rendered,
-    };
+    // What the category and the URL let stay of the metadata stays here too, and nothing else.
+    let exif = order.exif();
+    let keep = exif.as_deref().map_or(encode::Keep::Appearance, encode::Keep::Exif);
     match encode::strip(&order.source, order.original.format, keep) {
         Some(bytes) if bytes.len() < rendered.bytes.len() => Rendered { bytes, quality: None, ..rendered },
         _ => rendered,

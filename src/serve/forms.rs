@@ -297,14 +297,19 @@ impl Origin {
         Ok(Forms { files: files.collect(), known })
     }
 
-    fn keep_mezzanine(&self, wanted: &Wanted, key: VariantKey, entry: &Arc<Entry>) {
+    fn keep_mezzanine(self: &Arc<Self>, wanted: &Wanted, key: VariantKey, entry: &Arc<Entry>) {
         let tags = asset_tags(wanted);
         if !self.purges.allow(&tags, &wanted.asset, entry.made_at_ms) {
             return;
         }
         self.memory.keep_source(key, entry.clone());
         if let Some(derivatives) = &self.derivatives {
-            derivatives.keep_mezzanine(&key, entry, &tags);
+            let adopt = move |origin: &Self, found| {
+                if let Found::Entry(entry) = found {
+                    origin.memory.keep_source(key, Arc::from(entry));
+                }
+            };
+            derivatives.keep_mezzanine(&key, entry, &tags, self.lost(key, &tags, adopt));
         }
     }
 

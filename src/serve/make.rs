@@ -11,8 +11,8 @@ use super::wanted::{Wanted, What};
 use super::{Client, Error, Origin, Phase};
 use crate::base::{ENGINE, Stage, Stages, VariantKey, Work};
 use crate::cache::Entry;
-use crate::cache::derivatives::Found;
-use crate::cache::entry::unix_ms;
+use crate::cache::derivatives::{Found, Verdict};
+use crate::cache::entry::{Tags, unix_ms};
 use crate::render::{Rendered, Target, Urgency};
 
 /// Revisions of the engine whose output must not be served any more: none so far.
@@ -70,8 +70,8 @@ impl Origin {
                 Some(key) => key,
                 None => match derivatives.find(&key, &wanted.tags, &self.purges).await? {
                     Found::Alias(chosen) => {
-                        self.memory.keep_alias(wanted.key, chosen);
-                        chosen
+                        self.memory.keep_alias(wanted.key, chosen.key);
+                        chosen.key
                     }
                     Found::Entry(_) => return None,
                 },
@@ -143,7 +143,7 @@ impl Origin {
             }
         };
         // As of before the original was read: a purge in between takes what was made from the old one.
-        entry.made_at_ms = made_at_ms;
+        entry.date(made_at_ms);
         let entry = Arc::new(entry);
         match urgency {
             Urgency::Live => self.keep(wanted, key, &entry),
@@ -167,25 +167,32 @@ impl Origin {
     }
 
     /// Keeps what nobody waits for: done when it is in the store, so that whoever had it made can say so.
-    pub(super) async fn keep_surely(&self, wanted: &Wanted, key: VariantKey, entry: &Arc<Entry>) -> Result<(), Error> {
+    pub(super) async fn keep_surely(
+        self: &Arc<Self>,
+        wanted: &Wanted,
+        key: VariantKey,
+        entry: &Arc<Entry>,
+    ) -> Result<(), Error> {
         if !self.purges.allow(&wanted.tags, &wanted.asset, entry.made_at_ms) {
             return Ok(());
-        }
-        if let Some(derivatives) = self.derivatives.as_ref().filter(|_| !entry.damaged) {
-            let store = |error: crate::object::Error| Error::Store(error.to_string().into());
-            derivatives.put(&key, entry, &wanted.tags).await.map_err(store)?;
-            if wanted.is_alias() {
-                derivatives.put_alias(&wanted.key, &key, entry.made_at_ms).await.map_err(store)?;
-            }
         }
         self.memory.keep(key, entry.clone());
         if wanted.is_alias() {
             self.memory.keep_alias(wanted.key, key);
         }
+        if let Some(derivatives) = self.derivatives.as_ref().filter(|_| !entry.damaged) {
+            let store = |error: crate::object::Error| Error::Store(error.to_string().into());
+            let lost = self.lost_variant(key, &wanted.tags);
+            derivatives.put(&key, entry, &wanted.tags, lost).await.map_err(store)?;
+            if wanted.is_alias() {
+                let lost = self.lost_alias(wanted.key, &wanted.tags);
+                derivatives.put_alias(&wanted.key, &key, entry.made_at_ms, lost).await.map_err(store)?;
+            }
+        }
         Ok(())
     }
 
-    fn keep(&self, wanted: &Wanted, key: VariantKey, entry: &Arc<Entry>) {
+    fn keep(self: &Arc<Self>, wanted: &Wanted, key: VariantKey, entry: &Arc<Entry>) {
         if !self.purges.allow(&wanted.tags, &wanted.asset, entry.made_at_ms) {
             return;
         }
@@ -195,10 +202,48 @@ impl Origin {
         }
         // What could be saved of a broken original is not worth keeping for ever: the original may be mended.
         if let Some(derivatives) = self.derivatives.as_ref().filter(|_| !entry.damaged) {
-            derivatives.keep(&key, entry, &wanted.tags);
+            derivatives.keep(&key, entry, &wanted.tags, self.lost_variant(key, &wanted.tags));
             if wanted.is_alias() {
-                derivatives.keep_alias(&wanted.key, &key, entry.made_at_ms);
+                let lost = self.lost_alias(wanted.key, &wanted.tags);
+                derivatives.keep_alias(&wanted.key, &key, entry.made_at_ms, lost);
             }
+        }
+    }
+
+    fn lost_variant(self: &Arc<Self>, key: VariantKey, tags: &Tags) -> impl FnOnce(Found) -> Verdict + Send + 'static {
+        let adopt = move |origin: &Self, found| {
+            if let Found::Entry(entry) = found {
+                origin.memory.keep(key, Arc::from(entry));
+            }
+        };
+        self.lost(key, tags, adopt)
+    }
+
+    fn lost_alias(self: &Arc<Self>, alias: VariantKey, tags: &Tags) -> impl FnOnce(Found) -> Verdict + Send + 'static {
+        let adopt = move |origin: &Self, found| {
+            if let Found::Alias(chosen) = found {
+                origin.memory.keep_alias(alias, chosen.key);
+            }
+        };
+        self.lost(alias, tags, adopt)
+    }
+
+    /// What is done about what another machine stored first: it is adopted, unless it has had its day.
+    pub(super) fn lost(
+        self: &Arc<Self>,
+        key: VariantKey,
+        tags: &Tags,
+        adopt: impl FnOnce(&Self, Found) + Send + 'static,
+    ) -> impl FnOnce(Found) -> Verdict + Send + 'static {
+        let (origin, tags) = (Arc::clone(self), tags.clone());
+        move |found| {
+            let (engine, made_at_ms) = found.made_by();
+            let current = engine >= ENGINE && !ENGINES_UNSAFE.contains(&engine);
+            if !current || !origin.purges.allow(&tags, &key.asset, made_at_ms) {
+                return Verdict::Replace;
+            }
+            adopt(&origin, found);
+            Verdict::Adopted
         }
     }
 }

@@ -211,9 +211,14 @@ impl Fovea {
         self.status_kib("VmRSS:") << 10
     }
 
-    /// The most memory that the process ever held, in bytes.
+    /// The most memory that the process held since [`Fovea::forget_peak`], in bytes.
     pub fn resident_bytes_peak(&self) -> u64 {
         self.status_kib("VmHWM:") << 10
+    }
+
+    /// Lets [`Fovea::resident_bytes_peak`] begin anew from what the process holds now.
+    pub fn forget_peak(&self) {
+        std::fs::write(format!("/proc/{}/clear_refs", self.pid()), "5").expect("the process is ours");
     }
 
     fn status_kib(&self, name: &str) -> u64 {

@@ -3,5 +3,6 @@
 
 pub mod api;
 pub mod fovea;
+pub mod hostile;
 pub mod origin;
 pub mod seaweedfs;

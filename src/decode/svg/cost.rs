@@ -15,6 +15,12 @@ const LAYER_CANVASES_MAX: f64 = 25.0;
 /// Rows of antialiasing in a row of pixels.
 const SUBROWS: f64 = 4.0;
 
+/// Work of an edge in each row of pixels that it crosses.
+const EDGE_WORK: f64 = 16.0;
+
+/// Memory of a point of a path while that is drawn.
+const POINT_BYTES: f64 = 120.0;
+
 /// Bytes a pixel.
 const PIXEL_BYTES: f64 = 4.0;
 
@@ -36,7 +42,7 @@ impl Cost {
     /// Measures a tree; the error says which bound it passes.
     pub fn check(mut self, root: &Group) -> Result<(), &'static str> {
         let bytes = self.group(root)?;
-        if bytes > self.layer_bytes_max { Err("its layers need too much memory") } else { Ok(()) }
+        if bytes > self.layer_bytes_max { Err("it needs too much memory to draw") } else { Ok(()) }
     }
 
     fn spend(&mut self, work: f64) -> Result<(), &'static str> {
@@ -108,14 +114,15 @@ impl Cost {
             length += dx + dy;
         }
         let points = points.len() as f64;
-        self.spend(NODE_WORK + width * height + points * 50.0 + rows * SUBROWS)?;
-        let mut bytes: f64 = 0.0;
+        self.spend(NODE_WORK + width * height + points * 50.0 + rows * EDGE_WORK)?;
+        // Edges, and copies of the path on the way to them.
+        let mut bytes = points * POINT_BYTES;
         if let Some(stroke) = path.stroke() {
             let dashes = match stroke.dasharray() {
                 Some(dashes) => length / f64::from(dashes.iter().sum::<f32>()),
                 None => 0.0,
             };
-            self.spend(width * height + (points + dashes) * 300.0 + rows * SUBROWS * 4.0)?;
+            self.spend(width * height + (points + dashes) * 300.0 + rows * EDGE_WORK * 4.0)?;
             bytes = bytes.max(self.paint(stroke.paint(), across.max(down))? + (points + dashes) * 200.0);
         }
         if let Some(fill) = path.fill() {

@@ -6,11 +6,11 @@ use crate::encode::Keep;
 const EXIF: &[u8] = b"Exif\0\0";
 
 /// See [`super::strip`].
-pub fn strip(bytes: &[u8], keep: Keep) -> Option<Vec<u8>> {
+pub fn strip(bytes: &[u8], keep: Keep<'_>) -> Option<Vec<u8>> {
     let mut out = Vec::with_capacity(bytes.len());
     out.extend_from_slice(bytes.get(..2).filter(|soi| *soi == [0xff, 0xd8])?);
     let mut at = 2;
-    let mut scans = 0;
+    let (mut scans, mut exifs) = (0, 0);
     loop {
         let marker = next_marker(bytes, &mut at)?;
         match marker {
@@ -28,11 +28,15 @@ pub fn strip(bytes: &[u8], keep: Keep) -> Option<Vec<u8>> {
         let data = &segment[2..];
         match marker {
             0xe1 if data.starts_with(EXIF) => {
+                exifs += 1;
+                if exifs > 1 {
+                    continue;
+                }
                 if let Some(exif) = kept_exif(&data[EXIF.len()..], keep) {
                     push_exif(&mut out, &exif);
                 }
             }
-            _ if stays(marker, data, keep) => {
+            _ if stays(marker, data) => {
                 out.extend_from_slice(&[0xff, marker]);
                 out.extend_from_slice(segment);
             }
@@ -57,15 +61,14 @@ pub fn push_exif(out: &mut Vec<u8>, tiff: &[u8]) {
 }
 
 /// Whether a marker segment stays.
-fn stays(marker: u8, data: &[u8], keep: Keep) -> bool {
+fn stays(marker: u8, data: &[u8]) -> bool {
     match marker {
         0xe0 => data.starts_with(b"JFIF\0"),
         0xe2 => data.starts_with(b"ICC_PROFILE\0"),
         0xee => data.starts_with(b"Adobe"),
         // XMP (APP1) and IPTC (APP13) can name the place, and an MPF index (APP2) points at what was cut off.
         0xe1 | 0xed => false,
-        0xe3..=0xef => false,
-        0xfe => keep == Keep::AllButLocation,
+        0xe3..=0xef | 0xfe => false,
         _ => true,
     }
 }

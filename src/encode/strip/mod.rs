@@ -13,7 +13,7 @@ use crate::base::Format;
 
 /// Removes metadata from a file without touching its pixels. None where the file's structure does not allow it, and for
 /// formats that are not taken apart (AVIF, TIFF, BMP, SVG).
-pub fn strip(bytes: &[u8], format: Format, keep: Keep) -> Option<Vec<u8>> {
+pub fn strip(bytes: &[u8], format: Format, keep: Keep<'_>) -> Option<Vec<u8>> {
     match format {
         Format::Jpeg => jpeg::strip(bytes, keep),
         Format::Png => png::strip(bytes, keep),
@@ -23,11 +23,11 @@ pub fn strip(bytes: &[u8], format: Format, keep: Keep) -> Option<Vec<u8>> {
     }
 }
 
-/// What stays of an EXIF block: without location, or its orientation alone; none where nothing does.
-fn kept_exif(tiff: &[u8], keep: Keep) -> Option<Vec<u8>> {
+/// What takes an EXIF block's place; none where nothing does.
+fn kept_exif(tiff: &[u8], keep: Keep<'_>) -> Option<Vec<u8>> {
     match keep {
         Keep::Appearance => exif::orientation_only(tiff),
-        Keep::AllButLocation => exif::without_location(tiff).or_else(|| exif::orientation_only(tiff)),
+        Keep::Exif(block) => Some(block.to_vec()),
     }
 }
 

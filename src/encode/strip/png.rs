@@ -9,7 +9,7 @@ const SEEN: [&[u8; 4]; 13] = [
 ];
 
 /// See [`super::strip`].
-pub fn strip(bytes: &[u8], keep: Keep) -> Option<Vec<u8>> {
+pub fn strip(bytes: &[u8], keep: Keep<'_>) -> Option<Vec<u8>> {
     let mut rest = bytes.strip_prefix(b"\x89PNG\r\n\x1a\n")?;
     let mut out = Vec::with_capacity(bytes.len());
     out.extend_from_slice(&bytes[..8]);
@@ -31,9 +31,6 @@ pub fn strip(bytes: &[u8], keep: Keep) -> Option<Vec<u8>> {
                 push(&mut out, name, &exif);
             }
         } else if critical || SEEN.contains(&name) {
-            out.extend_from_slice(chunk);
-        } else if keep == Keep::AllButLocation && name != b"iTXt" && name != b"tEXt" && name != b"zTXt" {
-            // Texts can hold XMP and raw EXIF profiles, and those the place.
             out.extend_from_slice(chunk);
         }
         if name == b"IEND" {

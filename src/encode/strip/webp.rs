@@ -5,7 +5,7 @@ use crate::encode::Keep;
 use crate::encode::riff::{self, Chunk};
 
 /// See [`super::strip`].
-pub fn strip(bytes: &[u8], keep: Keep) -> Option<Vec<u8>> {
+pub fn strip(bytes: &[u8], keep: Keep<'_>) -> Option<Vec<u8>> {
     let chunks = riff::chunks(bytes)?;
     let first = chunks.first()?;
     match &first.name {

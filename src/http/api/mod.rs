@@ -33,7 +33,7 @@ use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use http::header::{CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, X_CONTENT_TYPE_OPTIONS};
-use http::{HeaderValue, Method, Request, StatusCode, Version};
+use http::{HeaderName, HeaderValue, Method, Request, StatusCode, Version};
 use hyper::body::Incoming;
 use ipnet::IpNet;
 use tower_service::Service as _;
@@ -172,7 +172,8 @@ impl Handler for Routes {
     fn handle(self: &Arc<Self>, peer: &Peer, request: Request<Incoming>) -> Reply<Body> {
         let this = self.clone();
         let proxies = &this.api.settings.trusted_proxies;
-        let address = client::address(request.headers(), peer.address, proxies, AddressHeader::XForwardedFor);
+        let lines = |name: &HeaderName| client::lines(request.headers(), name);
+        let address = client::address(lines, peer.address, proxies, AddressHeader::XForwardedFor);
         Reply::Later(Box::pin(async move {
             let id = request_id(request.headers());
             let time = if is_upload(&request) { UPLOAD_TIMEOUT } else { TIMEOUT };

@@ -1,12 +1,15 @@
 //! TIFF by the `tiff` crate, strip by strip or tile by tile, so that inks stay inks, the deadline is looked at on the way
 //! and a truncated file yields what it holds. Of several pages the first is read.
 
-use std::io::Cursor;
+mod patched;
+mod values;
 
 use tiff::ColorType;
-use tiff::decoder::{Decoder, DecodingResult};
+use tiff::decoder::Decoder;
 use tiff::tags::Tag;
 
+use self::patched::{Meaning, Patched};
+use self::values::{Packing, Value};
 use super::samples::{self, Sample};
 use super::{Decoded, Error, Header, Model, check_plausible, check_size, colour_of, jpeg, metadata, whole};
 use crate::base::{Format, Limits, Orientation, Size, Work};
@@ -18,8 +21,9 @@ const BYTES_A_BYTE_MAX: u64 = 2_730;
 /// The compression that puts JPEG files into strips.
 const JPEG: u32 = 7;
 
-/// The kind of extra sample that is premultiplied alpha.
+/// The kinds of extra sample that are alpha: premultiplied, and not.
 const ASSOCIATED_ALPHA: u32 = 1;
+const STRAIGHT_ALPHA: u32 = 2;
 
 /// Reads the first directory.
 pub fn probe(bytes: &[u8], limits: &Limits) -> Result<Header, Error> {
@@ -28,6 +32,7 @@ pub fn probe(bytes: &[u8], limits: &Limits) -> Result<Header, Error> {
     let packed_min = file.size.pixels() * layout.channels() as u64 * u64::from(bits) / 8 / (BYTES_A_BYTE_MAX * 16);
     check_plausible(Format::Tiff, file.size, bytes.len(), packed_min)?;
     let model = match layout {
+        _ if file.meaning == Meaning::Palette => Model::Palette(1 << bits),
         Layout::Gray | Layout::GrayAlpha => Model::Gray,
         Layout::Cmyk => Model::Cmyk,
         Layout::Rgb | Layout::Rgba => Model::Rgb,
@@ -107,14 +112,16 @@ fn error(error: tiff::TiffError) -> Error {
 
 /// An opened file.
 struct File<'a> {
-    decoder: Decoder<Cursor<&'a [u8]>>,
+    decoder: Decoder<Patched<'a>>,
     size: Size,
     colour: ColorType,
+    meaning: Meaning,
 }
 
 impl<'a> File<'a> {
     fn open(bytes: &'a [u8], limits: &Limits) -> Result<Self, Error> {
-        let mut decoder = Decoder::new(Cursor::new(bytes)).map_err(error)?;
+        let (patched, meaning) = Patched::open(bytes);
+        let mut decoder = Decoder::new(patched).map_err(error)?;
         let (width, height) = decoder.dimensions().map_err(error)?;
         let size = Size::new(width, height);
         if size.pixels() == 0 {
@@ -128,7 +135,7 @@ impl<'a> File<'a> {
         (bounds.decoding_buffer_size, bounds.intermediate_buffer_size) = (chunk, chunk);
         let mut decoder = decoder.with_limits(bounds);
         let colour = decoder.colortype().map_err(error)?;
-        Ok(Self { decoder, size, colour })
+        Ok(Self { decoder, size, colour, meaning })
     }
 
     fn number(&mut self, tag: Tag) -> Option<u32> {
@@ -136,14 +143,45 @@ impl<'a> File<'a> {
     }
 
     fn layout(&mut self) -> Result<Layout, Error> {
-        match self.colour {
-            ColorType::Gray(1 | 2 | 4 | 8 | 16) => Ok(Layout::Gray),
-            ColorType::GrayA(8 | 16) => Ok(Layout::GrayAlpha),
-            ColorType::RGB(8 | 16) | ColorType::YCbCr(8) => Ok(Layout::Rgb),
-            ColorType::RGBA(8 | 16) => Ok(Layout::Rgba),
-            ColorType::CMYK(8 | 16) => Ok(Layout::Cmyk),
-            other => Err(Error::kind(Format::Tiff, format!("{other:?}"))),
+        match (self.colour, self.meaning) {
+            (ColorType::Gray(1 | 2 | 4 | 8), Meaning::Palette) => Ok(Layout::Rgb),
+            (ColorType::Gray(1 | 2 | 4 | 8 | 16), Meaning::Plain | Meaning::Inverted) => Ok(Layout::Gray),
+            (ColorType::Multiband { bit_depth: 8 | 16, .. }, Meaning::Plain | Meaning::Inverted) => {
+                let alpha = matches!(self.first_extra(), Some(ASSOCIATED_ALPHA | STRAIGHT_ALPHA));
+                Ok(if alpha { Layout::GrayAlpha } else { Layout::Gray })
+            }
+            (ColorType::YCbCr(8), _) if self.is_subsampled() => {
+                Err(Error::kind(Format::Tiff, "reduced chroma outside of JPEG"))
+            }
+            (ColorType::RGB(8 | 16) | ColorType::YCbCr(8), _) => Ok(Layout::Rgb),
+            (ColorType::RGBA(8 | 16), _) => Ok(Layout::Rgba),
+            (ColorType::CMYK(8 | 16) | ColorType::CMYKA(8 | 16), _) => Ok(Layout::Cmyk),
+            (other, _) => Err(Error::kind(Format::Tiff, format!("{other:?}"))),
         }
+    }
+
+    /// What the first sample beyond the colours is.
+    fn first_extra(&mut self) -> Option<u32> {
+        let extra = self.decoder.find_tag(Tag::ExtraSamples).ok().flatten()?;
+        extra.into_u32_vec().ok()?.first().copied()
+    }
+
+    /// Whether chroma has fewer samples than luma. Inside of JPEG that is the JPEG decoder's affair.
+    fn is_subsampled(&mut self) -> bool {
+        let factors = self.decoder.find_tag(Tag::ChromaSubsampling).ok().flatten();
+        let factors = factors.and_then(|value| value.into_u32_vec().ok());
+        self.number(Tag::Compression) != Some(JPEG) && factors.is_none_or(|factors| factors != [1, 1])
+    }
+
+    /// How samples become values.
+    fn packing(&mut self) -> Result<Packing, Error> {
+        let bits = self.colour.bit_depth();
+        if self.meaning == Meaning::Palette {
+            let map = self.decoder.get_tag_u16_vec(Tag::ColorMap).map_err(error)?;
+            return Packing::palette(bits, &map)
+                .ok_or_else(|| broken("its colour map has not the length that it should"));
+        }
+        Ok(if bits < 8 { Packing::Bits(bits.into()) } else { Packing::Whole })
     }
 
     /// Reads every strip or tile into its place; fails if the first cannot be read.
@@ -153,12 +191,11 @@ impl<'a> File<'a> {
         let (chunk_width, chunk_height) = self.decoder.chunk_dimensions();
         let (chunk_width, chunk_height) = (chunk_width.max(1) as usize, chunk_height.max(1) as usize);
         let (across, down) = (width.div_ceil(chunk_width), height.div_ceil(chunk_height));
+        let packing = self.packing()?;
+        let stored = if self.meaning == Meaning::Palette { channels } else { self.colour.num_samples().into() };
         // Planes of one sample each come one after another.
-        let planes = if self.number(Tag::PlanarConfiguration) == Some(2) { channels } else { 1 };
-        let packed_bits = match self.colour {
-            ColorType::Gray(bits) if bits < 8 => Some(usize::from(bits)),
-            _ => None,
-        };
+        let planar = stored > 1 && self.number(Tag::PlanarConfiguration) == Some(2) && self.meaning != Meaning::Palette;
+        let (planes, stored) = if planar { (channels, 1) } else { (1, stored) };
         self.check_jpegs(bytes, (chunk_width * chunk_height) as u64)?;
         let blank = if layout.has_alpha() { T::default() } else { T::of(0.5) };
         let mut samples = vec![blank; width * height * channels];
@@ -168,32 +205,38 @@ impl<'a> File<'a> {
             let (plane, place) = (chunk / (across * down), chunk % (across * down));
             let (left, top) = (place % across * chunk_width, place / across * chunk_height);
             let (wide, high) = (chunk_width.min(width - left), chunk_height.min(height - top));
-            let read = match self.decoder.read_chunk(chunk as u32) {
-                Ok(result) => T::take(result, wide, packed_bits),
+            let values = match self.decoder.read_chunk(chunk as u32) {
+                Ok(result) => T::take(result, wide, &packing)
+                    .ok_or_else(|| Error::kind(Format::Tiff, "signed or real samples"))?,
                 Err(what) if chunk == 0 => return Err(error(what)),
-                Err(_) => None,
+                Err(_) => Vec::new(),
             };
-            let taken = if planes > 1 { 1 } else { channels };
-            let Some(values) = read.filter(|values| values.len() >= wide * high * taken) else {
+            if values.len() < wide * high * stored {
                 if chunk == 0 {
                     return Err(broken("its first strip is too short"));
                 }
                 damaged = true;
                 continue;
-            };
-            for (row, y) in values.chunks_exact(wide * taken).zip(top..top + high) {
+            }
+            for (row, y) in values.chunks_exact(wide * stored).zip(top..top + high) {
                 let into = &mut samples[(y * width + left) * channels..(y * width + left + wide) * channels];
-                if planes > 1 {
+                if planar {
                     into.chunks_exact_mut(channels).zip(row).for_each(|(pixel, value)| pixel[plane] = *value);
-                } else {
+                } else if stored == channels {
                     into.copy_from_slice(row);
+                } else {
+                    let pixels = into.chunks_exact_mut(channels).zip(row.chunks_exact(stored));
+                    pixels.for_each(|(pixel, values)| pixel.copy_from_slice(&values[..channels]));
                 }
             }
+        }
+        if self.meaning == Meaning::Inverted {
+            samples.chunks_exact_mut(channels).for_each(|pixel| pixel[0] = pixel[0].inverted());
         }
         if matches!(self.colour, ColorType::YCbCr(_)) {
             samples.chunks_exact_mut(3).for_each(to_rgb);
         }
-        if layout.has_alpha() && self.number(Tag::ExtraSamples) == Some(ASSOCIATED_ALPHA) {
+        if layout.has_alpha() && self.first_extra() == Some(ASSOCIATED_ALPHA) {
             samples::unpremultiply(&mut samples, channels);
         }
         Ok((samples, damaged))
@@ -224,32 +267,4 @@ fn to_rgb<T: Sample>(pixel: &mut [T]) {
     let (y, cb, cr) = (pixel[0].unit(), pixel[1].unit() - 128.0 / 255.0, pixel[2].unit() - 128.0 / 255.0);
     let rgb = [y + 1.402 * cr, y - 0.344_136 * cb - 0.714_136 * cr, y + 1.772 * cb];
     pixel.iter_mut().zip(rgb).for_each(|(value, unit)| *value = T::of(unit));
-}
-
-/// What a strip holds.
-trait Value: Sample {
-    /// The values, unpacked where several share a byte.
-    fn take(result: DecodingResult, width: usize, packed_bits: Option<usize>) -> Option<Vec<Self>>;
-}
-
-impl Value for u16 {
-    fn take(result: DecodingResult, _: usize, _: Option<usize>) -> Option<Vec<Self>> {
-        if let DecodingResult::U16(values) = result { Some(values) } else { None }
-    }
-}
-
-impl Value for u8 {
-    fn take(result: DecodingResult, width: usize, packed_bits: Option<usize>) -> Option<Vec<Self>> {
-        let DecodingResult::U8(values) = result else { return None };
-        let Some(bits) = packed_bits else { return Some(values) };
-        // Rows begin at whole bytes; the largest value is white.
-        let most = (1_u16 << bits) - 1;
-        let in_a_byte = 8 / bits;
-        let rows = values.chunks_exact(width.div_ceil(in_a_byte));
-        let unpack = |row: &[Self]| {
-            let value = |x: usize| u16::from(row[x / in_a_byte]) >> (8 - bits * (x % in_a_byte + 1)) & most;
-            (0..width).map(|x| (value(x) * 255 / most) as Self).collect::<Vec<_>>()
-        };
-        Some(rows.flat_map(unpack).collect())
-    }
 }
