@@ -20,6 +20,9 @@ use crate::telemetry;
 /// How long a shutdown waits for variants to be written that were answered already.
 pub(super) const STORE_DRAIN: Duration = Duration::from_secs(10);
 
+/// How long the workers leave the machine to the first requests.
+const FIRST_LOOK: Duration = Duration::from_millis(300);
+
 /// How many addresses the rate limit remembers.
 const RATE_ADDRESSES_MAX: usize = 100_000;
 
@@ -66,7 +69,7 @@ pub async fn serve(config: Config) -> Result<()> {
     let worker = config.worker.enabled.then(|| {
         let (catalog, board) = (work::catalog(&config), work::board(&config));
         let queue = work::queue(&config, catalog.clone());
-        work::workers(&config, catalog, queue, origin.clone(), None, board)
+        work::workers(&config, catalog, queue, origin.clone(), None, board, FIRST_LOOK)
     });
     greet(&config, &images, &control);
     until_told(&config, &origin, certificates.as_deref(), &log).await?;
