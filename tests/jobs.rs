@@ -121,7 +121,7 @@ async fn workers_that_are_killed_lose_nothing_and_do_nothing_twice() {
             }
             ids.push(upload(&catalog, folder.path(), &format!("{kill}-{at}-{file}"), &bytes).await);
         }
-        tokio::time::sleep(Duration::from_millis(chance.u64(20..250))).await;
+        tokio::time::sleep(Duration::from_millis(chance.u64(100..400))).await;
         let at = chance.usize(..workers.len());
         workers[at] = Process::start(folder.path(), "work");
     }

@@ -130,6 +130,11 @@ const LONGER: &[(&str, usize, &str)] = &[
         "the writer, its buffers and both forms of a line: what is cut out of lines stands beside what is put in",
     ),
     (
+        "http/watch.rs",
+        430,
+        "the marks, the stream that leaves them and the one timer that reads them are one mechanism",
+    ),
+    (
         "http/problem.rs",
         620,
         "the one table from errors to status: what every room and every listener may refuse stands in it",

@@ -28,6 +28,9 @@ const API_READ_BYTES_MAX: usize = 256 << 10;
 /// After which time a request counts half in what is popular.
 const POPULAR_HALF_LIFE: Duration = Duration::from_secs(7 * 86_400);
 
+/// How long the workers leave the machine to the first requests.
+const FIRST_LOOK: Duration = Duration::from_millis(300);
+
 /// How many addresses the rate limit remembers.
 const RATE_ADDRESSES_MAX: usize = 100_000;
 
@@ -85,8 +88,10 @@ pub async fn serve(config: Config) -> Result<()> {
             tracing::info!(ms = begun.elapsed().as_millis() as u64, "ready");
         }
     });
-    let worker =
-        config.worker.enabled.then(|| work::workers(&config, catalog, queue, origin.clone(), originals, board));
+    let worker = config
+        .worker
+        .enabled
+        .then(|| work::workers(&config, catalog, queue, origin.clone(), originals, board, FIRST_LOOK));
     greet(&config, &images, &control, first.as_deref());
     until_told(&config, &origin, certificates.as_deref(), &log).await?;
     draining.store(true, Ordering::Release);

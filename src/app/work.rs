@@ -86,7 +86,7 @@ pub fn board(config: &Config) -> Arc<Board> {
     }))
 }
 
-/// Workers, started.
+/// Workers, started; the queue is first asked after `first_look`.
 pub fn workers(
     config: &Config,
     catalog: Catalog,
@@ -94,6 +94,7 @@ pub fn workers(
     origin: Arc<Origin>,
     originals: Option<Arc<dyn ObjectStore>>,
     board: Arc<Board>,
+    first_look: Duration,
 ) -> Worker {
     let days = |days: u64| Duration::from_secs(days * 86_400);
     let settings = &config.worker;
@@ -105,6 +106,7 @@ pub fn workers(
         kinds: settings.kinds.iter().filter(|(_, most)| **most > 0).map(|(kind, most)| (*kind, *most)).collect(),
         variants_at_once: settings.variants_at_once,
         poll: Duration::from_millis(settings.poll_ms),
+        first_look,
         prewarm: lists.map(|(name, category)| (name.to_owned(), category.prewarm.clone())).collect(),
         retention: days(settings.retention_days),
         version_retention: kept.map(|(name, category)| (name.to_owned(), days(category.retention_days))).collect(),
@@ -127,7 +129,7 @@ pub async fn work(config: Config) -> Result<()> {
     let origin = origin(&config, originals.clone(), Some(catalog.clone())).await?;
     origin.warm().await;
     let queue = queue(&config, catalog.clone());
-    let worker = workers(&config, catalog, queue, origin.clone(), originals, board(&config));
+    let worker = workers(&config, catalog, queue, origin.clone(), originals, board(&config), Duration::ZERO);
     tracing::info!(concurrency = config.worker.concurrency, "waiting for jobs");
     tokio::select! {
         _ = terminate.recv() => {}

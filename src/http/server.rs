@@ -330,7 +330,9 @@ async fn first_bytes(stream: &TcpStream, timeout: Duration, drain: &Drain) -> Re
 
 async fn serve<H: Handler, S: Wire>(shared: &Shared<H>, stream: S, peer: Peer, h2: bool) -> Option<Cut> {
     let limits = &shared.settings.limits;
-    let watch = Watch::new(if h2 { Heads::Never } else { H::HEADS }).streaming(limits.streams);
+    let heads = if h2 { Heads::Never } else { H::HEADS };
+    let mut watch = Watch::new(heads);
+    watch.streams = limits.streams;
     let watch = Arc::new(watch);
     let stream = Watched::new(stream, watch.clone(), limits.stall_bytes_min);
     if h2 {

@@ -69,7 +69,7 @@ pub struct Watch {
     taken: AtomicU64,
     in_flight: AtomicU32,
     /// Whether what is written counts as use.
-    streams: bool,
+    pub streams: bool,
 }
 
 impl Watch {
@@ -85,11 +85,6 @@ impl Watch {
             in_flight: AtomicU32::new(0),
             streams: false,
         }
-    }
-
-    /// The same, where with `streams` a connection on which something is written is in use, however long ago its response began.
-    pub fn streaming(self, streams: bool) -> Self {
-        Self { streams, ..self }
     }
 
     /// A request's head is complete.
@@ -432,7 +427,7 @@ mod tests {
     #[test]
     fn what_is_written_is_use_where_responses_are_streams() {
         for streams in [false, true] {
-            let watch = Watch::new(Heads::Never).streaming(streams);
+            let watch = Watch { streams, ..Watch::new(Heads::Never) };
             watch.begin();
             watch.end();
             let limits = ListenerLimits::default();

@@ -59,6 +59,8 @@ pub struct Settings {
     pub variants_at_once: usize,
     /// How often the queue is asked for other processes' jobs.
     pub poll: Duration,
+    /// How long after the start the queue is first asked, so that the first requests have the machine to themselves.
+    pub first_look: Duration,
     /// Variants that every new asset of a category gets, as a URL's last segment.
     pub prewarm: BTreeMap<String, Vec<String>>,
     /// For how long ended jobs are kept.
@@ -75,6 +77,7 @@ impl Default for Settings {
             kinds: BTreeMap::new(),
             variants_at_once: 4,
             poll: Duration::from_millis(150),
+            first_look: Duration::ZERO,
             prewarm: BTreeMap::new(),
             retention: Duration::from_secs(30 * 86_400),
             version_retention: BTreeMap::new(),

@@ -19,9 +19,6 @@ const BATCH_MAX: usize = 16;
 /// The pause after the queue could not be asked; it doubles up to the second one.
 const REST: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(10));
 
-/// How long after the start the queue is first asked, so that the first requests have the machine to themselves.
-const FIRST_LOOK: Duration = Duration::from_millis(300);
-
 /// Claims and starts jobs until it is told to stop, then waits for those under way.
 pub async fn pull(parts: Arc<Parts>, mut stopped: watch::Receiver<bool>) {
     let leases = Leases::default();
@@ -33,7 +30,7 @@ pub async fn pull(parts: Arc<Parts>, mut stopped: watch::Receiver<bool>) {
     // A start goes first: the first look waits, unless this process queues a job before.
     tokio::select! {
         _ = ready.changed() => {}
-        () = pause(FIRST_LOOK, &mut stopped) => {}
+        () = pause(parts.settings.first_look, &mut stopped) => {}
     }
     while !*stopped.borrow() {
         reap(&mut running, &mut by_kind);

@@ -34,7 +34,9 @@ pub async fn keep(parts: Arc<Parts>, mut stopped: watch::Receiver<bool>) {
         observe(&parts).await;
         for (name, every, what) in DUE {
             if let Err(error) = queue_due(&parts, name, every, what).await {
-                tracing::warn!(%error, name, "what is due could not be queued");
+                // The loop that claims jobs says so loudly; the next look tries again.
+                tracing::debug!(%error, name, "what is due could not be queued");
+                break;
             }
         }
     }

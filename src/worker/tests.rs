@@ -23,6 +23,7 @@ async fn bench(source: &str, settings: Settings) -> Bench {
     let folder = tempfile::tempdir().unwrap();
     let at = folder.path().display();
     std::fs::create_dir(folder.path().join("originals")).unwrap();
+    let source = if source.is_empty() { format!("file:{at}/far") } else { source.to_owned() };
     let text = format!(
         "[derivatives]\nstore = \"file:{at}/derivatives\"\n[category.demo]\nenabled = false\n\
          [category.shoes]\nsource = \"file:{at}/originals\"\n\
@@ -36,7 +37,7 @@ async fn bench(source: &str, settings: Settings) -> Bench {
     let parts = Parts {
         catalog,
         queue,
-        origin: app::origin(&config).await.unwrap(),
+        origin: app::origin(&config, None, None).await.unwrap(),
         originals: Some(originals),
         board: Arc::new(Board::new(Pressure::default())),
         settings: Settings { poll: Duration::from_millis(20), ..settings },
@@ -122,7 +123,7 @@ async fn silent() -> (String, tokio::net::TcpListener) {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_upload_is_looked_at_and_its_variants_are_made_before_anybody_asks() {
     let prewarm = BTreeMap::from([("shoes".to_owned(), vec!["w_20.jpg".to_owned(), "w_16.auto".to_owned()])]);
-    let bench = bench("file:/nowhere", Settings { prewarm, ..Settings::default() }).await;
+    let bench = bench("", Settings { prewarm, ..Settings::default() }).await;
     let worker = Worker::start(bench.parts.clone());
     let id = bench.upload("red.jpg", &fixture("baseline_420.jpg"), &["w_24.webp", "w_20.jpg"]).await;
     let job = bench.ended(&id).await;
@@ -156,7 +157,7 @@ async fn an_upload_is_looked_at_and_its_variants_are_made_before_anybody_asks() 
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_broken_image_fails_at_once_and_what_can_be_made_is_made() {
-    let bench = bench("file:/nowhere", Settings::default()).await;
+    let bench = bench("", Settings::default()).await;
     let worker = Worker::start(bench.parts.clone());
     let whole = fixture("baseline_420.jpg");
     let broken = bench.upload("cut.jpg", &whole[..whole.len() / 2], &["w_24.webp"]).await;
@@ -239,7 +240,7 @@ async fn a_cancelled_job_stops_at_its_next_heartbeat() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_deleted_asset_goes_everywhere() {
-    let bench = bench("file:/nowhere", Settings::default()).await;
+    let bench = bench("", Settings::default()).await;
     let worker = Worker::start(bench.parts.clone());
     let id = bench.upload("red.jpg", &fixture("baseline_420.jpg"), &["w_24.webp"]).await;
     bench.ended(&id).await;
@@ -255,7 +256,7 @@ async fn a_deleted_asset_goes_everywhere() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn clean_ups_take_what_is_past_its_time_and_nothing_else() {
-    let bench = bench("file:/nowhere", Settings { retention: Duration::ZERO, ..Settings::default() }).await;
+    let bench = bench("", Settings { retention: Duration::ZERO, ..Settings::default() }).await;
     let worker = Worker::start(bench.parts.clone());
     let id = bench.upload("red.jpg", &fixture("gray.jpg"), &[]).await;
     bench.ended(&id).await;
