@@ -101,6 +101,8 @@ const VENDORS: &[(&str, &[&str])] = &[
     ("rav1d", &["decode"]),
     ("resvg", &["decode"]),
     ("ravif", &["encode"]),
+    ("libaom_sys", &["encode"]),
+    ("avif_serialize", &["encode"]),
     ("color_quant", &["encode"]),
     ("fast_image_resize", &["transform"]),
     ("moxcms", &["decode", "transform", "inspect"]),
@@ -147,6 +149,7 @@ const UNSAFE: &[(&str, &str)] = &[
     ("decode/jpeg/baseline/mod.rs", "loops compiled once more for AVX2 and BMI2, which the machine is asked for first"),
     ("decode/webp.rs", "libwebp's own interface, for animations"),
     ("decode/avif/av1.rs", "rav1d's interface, which is dav1d's C interface"),
+    ("encode/avif/aom.rs", "libaom's own interface: there is no safe one"),
     ("encode/webp.rs", "libwebp's own interface, for its progress hook and its settings"),
     ("transform/cpu/lanes.rs", "loops compiled once more for AVX2, which the machine is asked for first"),
 ];

@@ -122,7 +122,7 @@ pub fn still(picture: &Picture, settings: &Settings, work: &Work) -> Result<Vec<
         Format::Jpeg => jpeg::encode(picture, settings),
         Format::Png => png::encode(picture, settings),
         Format::WebP => webp::encode(picture, settings, work),
-        Format::Avif => avif::encode(picture, settings),
+        Format::Avif => avif::encode(picture, settings, work),
         Format::Gif => gif::encode(picture, settings, work),
         format @ (Format::Tiff | Format::Bmp | Format::Svg) => Err(not_written(format)),
     }
@@ -193,8 +193,7 @@ pub fn bytes_of_work(size: Size, settings: &Settings) -> u64 {
         Format::Png => (9, 512 << 10),
         // ARGB (or planes), the encoder's state and the file; the search for back references of a lossless one.
         Format::WebP => (if settings.lossless { 40 } else { 8 }, 2 << 20),
-        // Three planes of 16 bits, their reconstruction, and rav1e's block state; measured 60 to 100.
-        Format::Avif => (110, 4 << 20),
+        Format::Avif => avif::bytes_of_work(settings.quality),
         // RGBA now and before, the changed part, opaque pixels for learning, indices.
         Format::Gif => (20, 512 << 10),
         Format::Tiff | Format::Bmp | Format::Svg => (0, 0),

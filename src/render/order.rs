@@ -35,7 +35,7 @@ pub struct Look {
     pub mezzanines: Mezzanines,
 }
 
-/// Default qualities, each on its format's own scale.
+/// Default qualities, each on its format's own scale; those of [`Default`] look alike (SSIMULACRA2 75, see `docs/qualities.md`).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Qualities {
     /// JPEG.
@@ -48,7 +48,7 @@ pub struct Qualities {
 
 impl Default for Qualities {
     fn default() -> Self {
-        Self { jpeg: 80, webp: 80, avif: 60 }
+        Self { jpeg: 75, webp: 81, avif: 62 }
     }
 }
 

@@ -1,14 +1,11 @@
-//! AVIF, by ravif (rav1e): 4:4:4, on this thread. Speed 10, since a variant is made while somebody waits.
-//!
-//! rav1e has no hook by which it could be stopped on the way. ravif writes no ICC profile: a picture that keeps its profile
-//! must not come here (the caller converts it to sRGB), and [`Settings::icc`] is ignored.
+//! AVIF by ravif (rav1e): 10 bits, 4:4:4, on this thread, at its fastest.
 
 use ravif::{Encoder, Img};
 use rgb::FromSlice;
 
-use super::palette::rgba;
-use super::{Error, Settings};
-use crate::base::Format;
+use super::failed;
+use crate::encode::palette::rgba;
+use crate::encode::{Error, Settings, samples8};
 use crate::pixels::{Layout, Picture};
 
 /// ravif's speed, 1 to 10.
@@ -16,7 +13,7 @@ const SPEED: u8 = 10;
 
 /// Encodes.
 pub fn encode(picture: &Picture, settings: &Settings) -> Result<Vec<u8>, Error> {
-    let samples = super::samples8(picture);
+    let samples = samples8(picture);
     let (width, height) = (picture.size.width as usize, picture.size.height as usize);
     let quality = f32::from(settings.quality.clamp(1, 100));
     let mut encoder =
@@ -33,8 +30,5 @@ pub fn encode(picture: &Picture, settings: &Settings) -> Result<Vec<u8>, Error> 
         wide = samples.chunks_exact(picture.layout.channels()).flat_map(|pixel| rgba(pixel, picture.layout)).collect();
         &wide
     };
-    match encoder.encode_rgba(Img::new(pixels.as_rgba(), width, height)) {
-        Ok(image) => Ok(image.avif_file),
-        Err(error) => Err(Error::Encoder { format: Format::Avif, what: error.to_string() }),
-    }
+    Ok(encoder.encode_rgba(Img::new(pixels.as_rgba(), width, height)).map_err(failed)?.avif_file)
 }
