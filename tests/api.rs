@@ -152,8 +152,15 @@ async fn the_first_start_makes_an_admins_key_once() {
     );
 
     let server = Fovea::start_untold("").await;
-    let log = server.log();
-    let key = log.lines().find_map(|line| line.trim().strip_prefix("fovea_")).expect("the key is shown");
+    let mut key = None;
+    for _ in 0..200 {
+        key = server.log().lines().find_map(|line| line.trim().strip_prefix("fovea_").map(str::to_owned));
+        if key.is_some() {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(25)).await;
+    }
+    let key = key.expect("the key is shown");
     assert_eq!(server.with_key(&format!("fovea_{key}")).get("/v1/keys").await.status, 200);
     let server = server.restart_untold("").await;
     assert!(!server.log().contains("  fovea_"), "{}", server.log());

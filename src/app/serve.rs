@@ -74,7 +74,7 @@ pub async fn serve(config: Config) -> Result<()> {
         settings: api_settings(&config),
     });
     let control = control.start(Arc::new(routes))?;
-    let first = first_key(&keys).await;
+    tokio::spawn(first_key(keys.clone()));
     tokio::spawn(keys.keep_up());
     tokio::spawn(recent.follow(catalog.clone()));
     let (log, writer) = Log::open(&access_log(&config)).context("http.access_log")?;
@@ -92,7 +92,7 @@ pub async fn serve(config: Config) -> Result<()> {
         .worker
         .enabled
         .then(|| work::workers(&config, catalog, queue, origin.clone(), originals, board, FIRST_LOOK));
-    greet(&config, &images, &control, first.as_deref());
+    greet(&config, &images, &control);
     until_told(&config, &origin, certificates.as_deref(), &log).await?;
     draining.store(true, Ordering::Release);
     tracing::info!("finishing what is under way");
@@ -152,12 +152,17 @@ fn reload(config: &Config, origin: &Origin, certificates: Option<&Certificates>,
     }
 }
 
-/// The admin's key that a first start makes. A catalog that cannot be opened keeps the API closed, and the images served.
-async fn first_key(keys: &Keys) -> Option<String> {
-    keys.first().await.unwrap_or_else(|error| {
-        tracing::error!(%error, "the API's first key could not be made");
-        None
-    })
+/// Makes the admin's key of a first start, and shows it. Behind the start, which waits for no catalog; one that cannot be opened
+/// keeps the API closed, and the images served.
+async fn first_key(keys: Arc<Keys>) {
+    match keys.first().await {
+        Ok(Some(key)) => {
+            let text = format!("\nAn admin's key for the API, shown this once:\n  {key}\n");
+            drop(std::io::stderr().write_all(text.as_bytes()));
+        }
+        Ok(None) => {}
+        Err(error) => tracing::error!(%error, "the API's first key could not be made"),
+    }
 }
 
 /// What the API is told.
@@ -187,7 +192,7 @@ fn rates(config: &Config) -> http::Rates {
 }
 
 /// Says where to look, with URLs to click.
-fn greet(config: &Config, images: &Running, control: &Running, first_key: Option<&str>) {
+fn greet(config: &Config, images: &Running, control: &Running) {
     let scheme = if config.http.tls_certificate.is_some() { "https" } else { "http" };
     let shown = |addresses: &[SocketAddr]| addresses.first().map(ToString::to_string).unwrap_or_default();
     let base = format!("{scheme}://{}", shown(images.addresses()));
@@ -200,9 +205,6 @@ fn greet(config: &Config, images: &Running, control: &Running, first_key: Option
         text += &format!("  {base}/{0}/{sample}/v1/info.json\n", samples::CATEGORY);
     }
     text += &format!("  {api}/docs\n  {api}/health\n  {api}/metrics\n");
-    if let Some(key) = first_key {
-        text += &format!("\nAn admin's key for the API, shown this once:\n  {key}\n");
-    }
     // Nobody may be reading; that is no reason to stop.
     drop(std::io::stderr().write_all(text.as_bytes()));
 }

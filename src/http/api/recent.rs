@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use metrics::counter;
 use parking_lot::Mutex;
+use tokio::sync::Notify;
 
 use super::wire::JobView;
 use crate::catalog::{Catalog, EventFilter};
@@ -30,11 +31,18 @@ struct Kept {
 }
 
 /// Jobs that were looked at a moment ago.
-#[derive(Default)]
 pub struct Recent {
     jobs: Mutex<HashMap<String, Kept>>,
-    /// Up to where the events are read.
+    /// Up to where the events are read; negative before the first look.
     read: AtomicI64,
+    /// Told when somebody looks at a job.
+    asked: Notify,
+}
+
+impl Default for Recent {
+    fn default() -> Self {
+        Self { jobs: Mutex::default(), read: AtomicI64::new(-1), asked: Notify::new() }
+    }
 }
 
 impl std::fmt::Debug for Recent {
@@ -46,6 +54,7 @@ impl std::fmt::Debug for Recent {
 impl Recent {
     /// A job, if it was looked at and nothing happened to it since.
     pub(super) fn find(&self, id: &str) -> Option<Arc<JobView>> {
+        self.asked.notify_one();
         let jobs = self.jobs.lock();
         let found = jobs.get(id).filter(|kept| kept.since.elapsed() < BELIEVED).map(|kept| kept.view.clone());
         let outcome = if found.is_some() { "hit" } else { "miss" };
@@ -68,7 +77,7 @@ impl Recent {
             }
         }
         // What happened while it was read may be missing from it.
-        if self.mark() == mark {
+        if mark >= 0 && self.mark() == mark {
             jobs.insert(view.id.clone(), Kept { view, seen: mark, since: Instant::now() });
         }
     }
@@ -81,11 +90,19 @@ impl Recent {
         }
     }
 
-    /// Follows the events for ever; spawned once.
+    /// Follows the events for ever, from the first look at a job on: before, the catalog is left alone. Spawned once.
     pub async fn follow(self: Arc<Self>, catalog: Catalog) {
+        self.asked.notified().await;
         let mut last = catalog.follow();
         loop {
             let after = self.read.load(Ordering::Acquire);
+            if after < 0 {
+                match catalog.last_event().await {
+                    Ok(seq) => self.read.store(seq, Ordering::Release),
+                    Err(_) => tokio::time::sleep(REST).await,
+                }
+                continue;
+            }
             match catalog.events(after, &EventFilter::default(), EVENTS).await {
                 Err(error) => {
                     tracing::debug!(%error, "events cannot be read; jobs are asked of the catalog");
