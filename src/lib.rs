@@ -3,6 +3,7 @@
 //! Who may import whom is a table in `tests/tidy.rs`, and in ARCHITECTURE.md with the walk of a request.
 
 pub mod app;
+pub mod auth;
 pub mod base;
 pub mod cache;
 pub mod catalog;
@@ -11,13 +12,16 @@ pub mod config;
 pub mod decode;
 pub mod encode;
 pub mod http;
+pub mod ingest;
 pub mod inspect;
 pub mod net;
 pub mod object;
 pub mod pixels;
 pub mod plan;
+pub mod queue;
 pub mod render;
 pub mod serve;
 pub mod source;
 pub mod telemetry;
 pub mod transform;
+pub mod worker;

@@ -1,11 +1,15 @@
 //! The integration tests: one binary, a module a feature, against real servers that they start themselves on loopback.
 
+mod api;
+mod buckets;
 mod cli;
 mod facts;
 mod formats;
 mod golden;
 mod hostile;
 mod http;
+mod ingest;
+mod jobs;
 mod mezzanines;
 mod origin;
 mod origins;

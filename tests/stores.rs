@@ -38,6 +38,7 @@ async fn suite(store: &dyn ObjectStore) {
     the_first_writer_stays(store).await;
     one_of_many_writers_wins(store).await;
     a_prefix_goes_and_no_more(store).await;
+    a_file_becomes_an_object(store).await;
 }
 
 async fn what_is_not_there_is_not_found(store: &dyn ObjectStore) {
@@ -71,6 +72,25 @@ async fn what_was_put_is_read(store: &dyn ObjectStore) {
     assert_eq!(after.user, BTreeMap::new(), "metadata is replaced, too");
     store.delete("a/object").await.unwrap();
     assert!(matches!(store.open("a/object").await, Err(Error::NotFound)));
+}
+
+async fn a_file_becomes_an_object(store: &dyn ObjectStore) {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("file");
+    for length in [0, 1000, 5 << 20] {
+        std::fs::write(&file, bytes(length)).unwrap();
+        assert_eq!(store.put_file("file/x", &file, &options(false)).await.unwrap(), Put::Written);
+        let reading = store.open("file/x").await.unwrap();
+        assert_eq!((reading.meta.size, &reading.meta.user), (length as u64, &options(false).user));
+        assert_eq!(reading.meta.content_type.as_deref(), Some("image/webp"));
+        assert!(reading.bytes(length as u64).await.unwrap() == bytes(length), "{length} bytes");
+    }
+    std::fs::write(&file, bytes(5 << 20)).unwrap();
+    assert_eq!(store.put_file("file/x", &file, &options(true)).await.unwrap(), Put::Existed);
+    store.delete("file/x").await.unwrap();
+    assert!(matches!(store.head("file/x").await, Err(Error::NotFound)));
+    let missing = store.put_file("file/y", &folder.path().join("none"), &options(true)).await;
+    assert!(missing.is_err() && matches!(store.head("file/y").await, Err(Error::NotFound)), "{missing:?}");
 }
 
 async fn keys_are_bytes(store: &dyn ObjectStore) {
@@ -127,6 +147,7 @@ async fn a_prefix_goes_and_no_more(store: &dyn ObjectStore) {
 async fn a_folder_keeps_the_promises() {
     let folder = tempfile::tempdir().unwrap();
     suite(&Fs::new(folder.path().join("made"), Layout::Framed).unwrap()).await;
+    suite(&Fs::new(folder.path().join("described"), Layout::Described).unwrap()).await;
     suite(&Fs::bounded(folder.path().join("bounded"), Layout::Framed, Some(1 << 30)).unwrap()).await;
 }
 
@@ -215,7 +236,11 @@ async fn a_put_says_what_the_settings_say() {
     })
     .await;
     store.put("a b", bytes(100), &options(true)).await.unwrap();
-    let own = PutOptions { cache_control: Some("no-store".into()), ..PutOptions::default() };
+    let own = PutOptions {
+        cache_control: Some("no-store".into()),
+        storage_class: Some("GLACIER_IR".into()),
+        ..PutOptions::default()
+    };
     store.put("x", bytes(100), &own).await.unwrap();
     let table = [
         ("x-amz-server-side-encryption", Some("aws:kms")),
@@ -234,6 +259,7 @@ async fn a_put_says_what_the_settings_say() {
     assert!(origin.header(0, "authorization").unwrap().contains("/eu-central-1/s3/aws4_request"));
     assert_eq!(origin.asked.lock().unwrap()[0].uri().path(), "/bucket/prefix/a%20b");
     assert_eq!(origin.header(1, "cache-control").as_deref(), Some("no-store"));
+    assert_eq!(origin.header(1, "x-amz-storage-class").as_deref(), Some("GLACIER_IR"));
     assert_eq!(origin.header(1, "if-none-match"), None);
     let plain = client(&origin, |settings| settings.encryption = Encryption::Aes256).await;
     plain.put("x", bytes(1), &own).await.unwrap();

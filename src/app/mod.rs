@@ -2,8 +2,11 @@
 //!
 //! Always true: nothing else knows whether originals and derivatives lie in a folder, in a bucket or behind HTTP.
 
+mod ingest;
 mod origin;
 mod serve;
+mod work;
 
 pub use origin::{look, origin, urls};
 pub use serve::serve;
+pub use work::{board, catalog, migrate, priorities, queue, work, workers};

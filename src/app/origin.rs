@@ -6,7 +6,10 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 
+use super::ingest::storage_class;
+use crate::cache::derivatives::Classes;
 use crate::cache::{Derivatives, Memory};
+use crate::catalog::Catalog;
 use crate::config::{self, Config, SourceLocation, StoreLocation};
 use crate::object::{Fs, Layout, ObjectStore, s3};
 use crate::plan::{self, Allowed, Urls};
@@ -48,6 +51,7 @@ fn rules(config: &Config, category: &config::Category) -> plan::Rules {
             config::Unsigned::None => plan::Unsigned::None,
         },
         versions: match category.versions {
+            _ if category.ingest => plan::Versions::Checked,
             config::Versions::Any => plan::Versions::Any,
             config::Versions::Signed => plan::Versions::Signed,
             config::Versions::Checked => plan::Versions::Checked,
@@ -67,10 +71,14 @@ fn rules(config: &Config, category: &config::Category) -> plan::Rules {
 ///
 /// # Errors
 /// A part that cannot be built: a folder that cannot be made, a certificate that cannot be read.
-pub async fn origin(config: &Config) -> Result<Arc<Origin>> {
+pub async fn origin(
+    config: &Config,
+    originals: Option<Arc<dyn ObjectStore>>,
+    catalog: Option<Catalog>,
+) -> Result<Arc<Origin>> {
     let mut categories = Vec::new();
     for (name, category) in config.categories() {
-        let built = self::category(config, name, category).await;
+        let built = self::category(config, name, category, originals.as_ref()).await;
         categories.push(built.with_context(|| format!("category.{name}"))?);
     }
     let memory = &config.memory;
@@ -84,10 +92,16 @@ pub async fn origin(config: &Config) -> Result<Arc<Origin>> {
         derivatives: derivatives(config).await.context("derivatives.store")?,
         renderer: Renderer::new(budget, pool),
         negative_ttl: NEGATIVE_TTL,
+        catalog,
     }))
 }
 
-async fn category(config: &Config, name: &str, category: &config::Category) -> Result<Category> {
+async fn category(
+    config: &Config,
+    name: &str,
+    category: &config::Category,
+    originals: Option<&Arc<dyn ObjectStore>>,
+) -> Result<Category> {
     let look = Arc::new(look(category));
     let seconds = Duration::from_secs;
     let policy = Policy {
@@ -102,12 +116,14 @@ async fn category(config: &Config, name: &str, category: &config::Category) -> R
     };
     Ok(Category {
         name: name.into(),
-        source: source(config, name, category).await?,
+        source: source(config, name, category, originals).await?,
         policy,
         look_digest: look.digest(),
         look,
         limits: config.limits,
-        checked: category.versions == config::Versions::Checked,
+        // The catalog knows the versions of what was uploaded: their content need not be hashed again.
+        checked: !category.ingest && category.versions == config::Versions::Checked,
+        catalogued: category.ingest,
     })
 }
 
@@ -130,9 +146,17 @@ pub fn look(category: &config::Category) -> Look {
     }
 }
 
-async fn source(config: &Config, name: &str, category: &config::Category) -> Result<Source> {
+async fn source(
+    config: &Config,
+    name: &str,
+    category: &config::Category,
+    originals: Option<&Arc<dyn ObjectStore>>,
+) -> Result<Source> {
     let ms = Duration::from_millis;
     let origin = match &category.source {
+        SourceLocation::Unset if category.ingest => {
+            source::Origin::Store(originals.context("no ingest.store is set")?.clone())
+        }
         SourceLocation::Unset => anyhow::bail!("no source is set"),
         SourceLocation::Folder(path) => {
             std::fs::create_dir_all(path).with_context(|| format!("making the folder {}", path.display()))?;
@@ -167,7 +191,7 @@ fn http_settings(base: &str, category: &config::Category) -> Result<source::http
     Ok(settings)
 }
 
-fn bucket_settings(config: &Config, bucket: &str, prefix: &str) -> s3::Settings {
+pub(super) fn bucket_settings(config: &Config, bucket: &str, prefix: &str) -> s3::Settings {
     let s3 = &config.s3;
     let prefix = if prefix.is_empty() { String::new() } else { format!("{prefix}/") };
     let mut settings = s3::Settings::new(bucket, prefix);
@@ -194,15 +218,22 @@ async fn derivatives(config: &Config) -> Result<Option<Derivatives>> {
         StoreLocation::Bucket { bucket, prefix } => {
             let mut bucket = bucket_settings(config, bucket, prefix);
             bucket.encryption = encryption(settings.sse.as_deref());
-            bucket.storage_class.clone_from(&settings.storage_class);
             Arc::new(s3::S3::new(bucket).await?)
         }
     };
     let cache_control = settings.cache_control.clone();
-    Ok(Some(Derivatives::start(store, settings.write_queue_max, WRITE_QUEUE_BYTES_MAX, cache_control)))
+    let class = |text: &Option<String>| text.as_deref().map(storage_class);
+    let presets = settings.storage_class_presets.iter();
+    let classes = Classes {
+        derivatives: class(&settings.storage_class),
+        mezzanines: class(&settings.storage_class_mezzanines),
+        presets: presets.map(|(preset, text)| (preset.clone(), storage_class(text))).collect(),
+    };
+    let derivatives = Derivatives::start(store, settings.write_queue_max, WRITE_QUEUE_BYTES_MAX, cache_control);
+    Ok(Some(derivatives.with_classes(classes)))
 }
 
-fn encryption(sse: Option<&str>) -> s3::Encryption {
+pub(super) fn encryption(sse: Option<&str>) -> s3::Encryption {
     match sse {
         None => s3::Encryption::None,
         Some("AES256") => s3::Encryption::Aes256,
@@ -210,6 +241,6 @@ fn encryption(sse: Option<&str>) -> s3::Encryption {
     }
 }
 
-fn read(path: &str) -> Result<Vec<u8>> {
+pub(super) fn read(path: &str) -> Result<Vec<u8>> {
     std::fs::read(Path::new(path)).with_context(|| format!("reading {path}"))
 }

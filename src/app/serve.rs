@@ -10,14 +10,26 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use tokio::signal::unix::{SignalKind, signal};
 
+use super::ingest::{bucket, faces, ingest, originals};
 use super::origin::{origin, urls};
+use super::work;
+use crate::auth::Keys;
 use crate::config::{self, Config, samples};
 use crate::http::{self, AccessTarget, Api, Certificates, Images, Listener, Log, Routes, Running, Server};
 use crate::serve::Origin;
 use crate::telemetry;
 
 /// How long a shutdown waits for variants to be written that were answered already.
-const STORE_DRAIN: Duration = Duration::from_secs(10);
+pub(super) const STORE_DRAIN: Duration = Duration::from_secs(10);
+
+/// Bytes of an upload that are read at once.
+const API_READ_BYTES_MAX: usize = 256 << 10;
+
+/// After which time a request counts half in what is popular.
+const POPULAR_HALF_LIFE: Duration = Duration::from_secs(7 * 86_400);
+
+/// How long the workers leave the machine to the first requests.
+const FIRST_LOOK: Duration = Duration::from_millis(300);
 
 /// How many addresses the rate limit remembers.
 const RATE_ADDRESSES_MAX: usize = 100_000;
@@ -34,12 +46,23 @@ pub async fn serve(config: Config) -> Result<()> {
     samples::unpack(&config).context("writing the sample pictures")?;
     let certificates = certificates(&config)?;
     let images = Server::bind(image_listener(&config, certificates.clone()))?;
-    let control = Server::bind(Listener::new("api", vec![config.api.listen]))?;
-    let origin = origin(&config).await?;
+    let control = Server::bind(api_listener(&config))?;
+    let catalog = work::catalog(&config);
+    let originals = originals(&config).await.context("ingest.store")?;
+    let origin = origin(&config, originals.clone(), Some(catalog.clone())).await?;
+    let (queue, board) = (work::queue(&config, catalog.clone()), work::board(&config));
     let draining = Arc::new(AtomicBool::new(false));
+    let ingest = ingest(&config, originals.clone(), catalog.clone())?;
+    let keys = Keys::new(catalog.clone(), Some(config.api.token.expose().to_owned()));
+    let recent = Arc::new(http::Recent::default());
     let routes = Routes::new(Api {
         origin: origin.clone(),
-        token: (!config.api.token.is_empty()).then(|| config.api.token.expose().to_owned()),
+        keys: keys.clone(),
+        catalog: catalog.clone(),
+        queue: queue.clone(),
+        board: board.clone(),
+        ingest,
+        recent: recent.clone(),
         metrics: {
             let (origin, metrics) = (origin.clone(), metrics.clone());
             Arc::new(move || {
@@ -48,9 +71,12 @@ pub async fn serve(config: Config) -> Result<()> {
             })
         },
         draining: draining.clone(),
-        body_bytes_max: 64 << 10,
+        settings: api_settings(&config),
     });
     let control = control.start(Arc::new(routes))?;
+    tokio::spawn(first_key(keys.clone()));
+    tokio::spawn(keys.keep_up());
+    tokio::spawn(recent.follow(catalog.clone()));
     let (log, writer) = Log::open(&access_log(&config)).context("http.access_log")?;
     let handler = Images::new(origin.clone(), image_settings(&config), log.clone());
     let images = images.start(Arc::new(handler))?;
@@ -62,11 +88,20 @@ pub async fn serve(config: Config) -> Result<()> {
             tracing::info!(ms = begun.elapsed().as_millis() as u64, "ready");
         }
     });
+    let worker = config
+        .worker
+        .enabled
+        .then(|| work::workers(&config, catalog, queue, origin.clone(), originals, board, FIRST_LOOK));
     greet(&config, &images, &control);
     until_told(&config, &origin, certificates.as_deref(), &log).await?;
     draining.store(true, Ordering::Release);
     tracing::info!("finishing what is under way");
-    let cut = images.drain().await;
+    let finishing = async {
+        if let Some(worker) = worker {
+            worker.drain(Duration::from_millis(config.worker.drain_ms)).await;
+        }
+    };
+    let (cut, ()) = tokio::join!(images.drain(), finishing);
     if cut > 0 {
         tracing::warn!(connections = cut, "connections were cut off after http.drain_ms");
     }
@@ -117,6 +152,45 @@ fn reload(config: &Config, origin: &Origin, certificates: Option<&Certificates>,
     }
 }
 
+/// Makes the admin's key of a first start, and shows it. Behind the start, which waits for no catalog; one that cannot be opened
+/// keeps the API closed, and the images served.
+async fn first_key(keys: Arc<Keys>) {
+    match keys.first().await {
+        Ok(Some(key)) => {
+            let text = format!("\nAn admin's key for the API, shown this once:\n  {key}\n");
+            drop(std::io::stderr().write_all(text.as_bytes()));
+        }
+        Ok(None) => {}
+        Err(error) => tracing::error!(%error, "the API's first key could not be made"),
+    }
+}
+
+/// What the API is told.
+fn api_settings(config: &Config) -> http::ApiSettings {
+    http::ApiSettings {
+        faces: faces(config),
+        bucket: bucket(config),
+        queue_max: config.queue.size_max,
+        half_life: POPULAR_HALF_LIFE,
+        rates: rates(config),
+        trusted_proxies: config.http.trusted_proxies.clone(),
+        body_bytes_max: 64 << 10,
+    }
+}
+
+/// How often a key and an address may ask.
+fn rates(config: &Config) -> http::Rates {
+    let rate = |per_second: u32, burst: u32| {
+        let per_second = NonZeroU32::new(per_second)?;
+        let burst = NonZeroU32::new(burst).unwrap_or(per_second);
+        Some(http::Rate { per_second, burst, addresses_max: RATE_ADDRESSES_MAX })
+    };
+    http::Rates {
+        key: rate(config.api.key_per_second, config.api.key_burst),
+        address: rate(config.api.address_per_second, config.api.address_burst),
+    }
+}
+
 /// Says where to look, with URLs to click.
 fn greet(config: &Config, images: &Running, control: &Running) {
     let scheme = if config.http.tls_certificate.is_some() { "https" } else { "http" };
@@ -130,12 +204,12 @@ fn greet(config: &Config, images: &Running, control: &Running) {
         text += &format!("  {base}/{0}/{sample}/v1/w_400,h_400,fit_cover.webp\n", samples::CATEGORY);
         text += &format!("  {base}/{0}/{sample}/v1/info.json\n", samples::CATEGORY);
     }
-    text += &format!("  {api}/health\n  {api}/metrics\n");
+    text += &format!("  {api}/docs\n  {api}/health\n  {api}/metrics\n");
     // Nobody may be reading; that is no reason to stop.
     drop(std::io::stderr().write_all(text.as_bytes()));
 }
 
-fn telemetry_settings(settings: &config::Telemetry) -> telemetry::Settings {
+pub(super) fn telemetry_settings(settings: &config::Telemetry) -> telemetry::Settings {
     telemetry::Settings {
         directives: settings.log.clone(),
         format: match settings.format {
@@ -167,6 +241,13 @@ fn image_listener(config: &Config, tls: Option<Arc<Certificates>>) -> Listener {
     listener.limits.idle_timeout = ms(settings.idle_timeout_ms);
     listener.limits.stall_timeout = ms(settings.write_stall_ms);
     listener.limits.drain_timeout = ms(settings.drain_ms);
+    listener
+}
+
+fn api_listener(config: &Config) -> Listener {
+    let mut listener = Listener::new("api", vec![config.api.listen]);
+    listener.limits.streams = true;
+    listener.limits.read_bytes_max = API_READ_BYTES_MAX;
     listener
 }
 

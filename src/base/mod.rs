@@ -2,6 +2,7 @@
 //!
 //! Owns no state and does no I/O. Always true: it imports no other room.
 
+pub mod circuit;
 pub mod deadline;
 pub mod digest;
 pub mod format;
@@ -9,6 +10,7 @@ pub mod geometry;
 pub mod limits;
 pub mod stages;
 
+pub use circuit::{Circuit, CircuitSettings, CircuitState, Went};
 pub use deadline::{Deadline, Stopped, Work};
 pub use digest::{AssetDigest, Digest, VariantKey};
 pub use format::Format;

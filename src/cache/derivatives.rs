@@ -6,6 +6,7 @@
 //! is not worth serving any more (made by an older engine, or before a purge); then, and where it is damaged, it is replaced.
 //! So the bytes and validators behind a URL agree across machines, also where their processors round differently.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime};
@@ -42,6 +43,7 @@ pub struct Derivatives {
     queued: Arc<Queued>,
     queue_bytes_max: usize,
     cache_control: Option<Arc<str>>,
+    classes: Classes,
 }
 
 /// What waits to be written, in bytes and pieces.
@@ -102,6 +104,17 @@ impl Found {
     }
 }
 
+/// The storage classes of what is written, where the store has such; none is the store's usual one.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Classes {
+    /// Of variants.
+    pub derivatives: Option<String>,
+    /// Of mezzanines; else as variants.
+    pub mezzanines: Option<String>,
+    /// Of variants that were asked for by a preset; else as variants.
+    pub presets: BTreeMap<String, String>,
+}
+
 impl Derivatives {
     /// Over a store; starts the writers. At most `queue_max` writes wait, with at most `queue_bytes_max` bytes.
     pub fn start(
@@ -116,7 +129,13 @@ impl Derivatives {
         for _ in 0..WRITERS {
             tokio::spawn(write_all(store.clone(), queue.clone(), queued.clone()));
         }
-        Self { store, writes, queued, queue_bytes_max, cache_control: cache_control.map(Into::into) }
+        let classes = Classes::default();
+        Self { store, writes, queued, queue_bytes_max, cache_control: cache_control.map(Into::into), classes }
+    }
+
+    /// The same, with storage classes for what it writes from now on.
+    pub fn with_classes(self, classes: Classes) -> Self {
+        Self { classes, ..self }
     }
 
     /// What is stored under a key, unless a purge took it. A store that fails or is slow counts as empty, and is left alone
@@ -158,13 +177,32 @@ impl Derivatives {
         tags: &Tags,
         lost: impl FnOnce(Found) -> Verdict + Send + 'static,
     ) -> bool {
-        let options = entry.options(tags, self.cache_control.as_deref());
+        let options = self.options(entry, tags);
         self.enqueue(Write { key: *key, body: entry.bytes.clone(), options, lost: Some(Box::new(lost)) })
+    }
+
+    /// Writes a mezzanine behind the answer, as [`Derivatives::keep`] does.
+    pub fn keep_mezzanine(
+        &self,
+        key: &VariantKey,
+        entry: &Entry,
+        tags: &Tags,
+        lost: impl FnOnce(Found) -> Verdict + Send + 'static,
+    ) -> bool {
+        let storage_class = self.classes.mezzanines.clone().or_else(|| self.classes.derivatives.clone());
+        let options = PutOptions { storage_class, ..self.options(entry, tags) };
+        self.enqueue(Write { key: *key, body: entry.bytes.clone(), options, lost: Some(Box::new(lost)) })
+    }
+
+    fn options(&self, entry: &Entry, tags: &Tags) -> PutOptions {
+        let preset = tags.preset.as_deref().and_then(|preset| self.classes.presets.get(preset));
+        let storage_class = preset.or(self.classes.derivatives.as_ref()).cloned();
+        PutOptions { storage_class, ..entry.options(tags, self.cache_control.as_deref()) }
     }
 
     /// Writes an entry behind the answer, over one that an earlier state of the original left.
     pub fn keep_newest(&self, key: &VariantKey, entry: &Entry, tags: &Tags) -> bool {
-        let options = entry.options(tags, self.cache_control.as_deref());
+        let options = self.options(entry, tags);
         self.enqueue(Write { key: *key, body: entry.bytes.clone(), options, lost: None })
     }
 
@@ -176,11 +214,43 @@ impl Derivatives {
         made_at_ms: u64,
         lost: impl FnOnce(Found) -> Verdict + Send + 'static,
     ) -> bool {
-        let mut options = PutOptions::default();
-        options.user.insert(ALIAS.to_owned(), key.digest.hex(64));
-        options.user.insert(ALIAS_ENGINE.to_owned(), ENGINE.to_string());
-        options.user.insert("fovea-made-at-ms".to_owned(), made_at_ms.to_string());
+        let options = alias_options(key, made_at_ms);
         self.enqueue(Write { key: *alias, body: Bytes::new(), options, lost: Some(Box::new(lost)) })
+    }
+
+    /// Writes an entry now; it, or what another machine wrote first, is in the store when this ends well.
+    pub async fn put(
+        &self,
+        key: &VariantKey,
+        entry: &Entry,
+        tags: &Tags,
+        lost: impl FnOnce(Found) -> Verdict + Send + 'static,
+    ) -> Result<(), object::Error> {
+        let options = self.options(entry, tags);
+        let write = Write { key: *key, body: entry.bytes.clone(), options, lost: Some(Box::new(lost)) };
+        write_one(&*self.store, write).await.map(drop)
+    }
+
+    /// Writes now what an `auto` came to.
+    pub async fn put_alias(
+        &self,
+        alias: &VariantKey,
+        key: &VariantKey,
+        made_at_ms: u64,
+        lost: impl FnOnce(Found) -> Verdict + Send + 'static,
+    ) -> Result<(), object::Error> {
+        let options = alias_options(key, made_at_ms);
+        let write = Write { key: *alias, body: Bytes::new(), options, lost: Some(Box::new(lost)) };
+        write_one(&*self.store, write).await.map(drop)
+    }
+
+    /// Whether there is an object under a key.
+    pub async fn has(&self, key: &VariantKey) -> Result<bool, object::Error> {
+        match self.store.head(&key.path()).await {
+            Ok(_) => Ok(true),
+            Err(object::Error::NotFound) => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 
     fn enqueue(&self, write: Write) -> bool {
@@ -238,6 +308,14 @@ impl Derivatives {
     pub async fn ping(&self) -> Result<(), object::Error> {
         self.store.ping().await
     }
+}
+
+fn alias_options(key: &VariantKey, made_at_ms: u64) -> PutOptions {
+    let mut options = PutOptions::default();
+    options.user.insert(ALIAS.to_owned(), key.digest.hex(64));
+    options.user.insert(ALIAS_ENGINE.to_owned(), ENGINE.to_string());
+    options.user.insert("fovea-made-at-ms".to_owned(), made_at_ms.to_string());
+    options
 }
 
 /// What a store holds under a key; none where that is nothing that we wrote, or damaged.

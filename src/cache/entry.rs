@@ -100,6 +100,7 @@ impl Entry {
         PutOptions {
             content_type: Some(self.content_type.to_owned()),
             cache_control: cache_control.map(str::to_owned),
+            storage_class: None,
             user,
             if_absent: false,
         }

@@ -91,7 +91,7 @@ impl Catalog {
     pub async fn depth(&self, owner: Option<&str>) -> Result<Depth, Error> {
         let rows = self
             .read(
-                "SELECT kind, priority, state, SUM(n) FROM job_counts WHERE n > 0 AND ($1 IS NULL OR owner = $1)
+                "SELECT kind, priority, state, SUM(n) FROM job_counts WHERE ($1 IS NULL OR owner = $1)
                  GROUP BY kind, priority, state ORDER BY kind, priority, state",
                 values![owner],
             )

@@ -1,10 +1,15 @@
 //! As much HTTP/1.1 as talking to our own API needs: one request, one answer, over plain TCP. No runtime is started for it.
 
+use std::fs::File;
 use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, ToSocketAddrs};
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
+use clap::Args;
+
+use crate::config::Config;
 
 /// Most bytes of an answer.
 const ANSWER_BYTES_MAX: u64 = 4 << 20;
@@ -49,6 +54,55 @@ impl Endpoint {
 pub(super) struct Answer {
     pub status: u16,
     pub body: String,
+    /// When to try again, in seconds.
+    pub retry_after_s: Option<u64>,
+}
+
+impl Answer {
+    /// The answer as JSON, where it is a good one; else what its problem says.
+    pub fn json(&self) -> Result<serde_json::Value> {
+        let read: Option<serde_json::Value> = serde_json::from_str(&self.body).ok();
+        if self.status / 100 == 2 {
+            return read.context("the answer is not JSON");
+        }
+        let detail = read.as_ref().and_then(|problem| problem.get("detail").or(problem.get("title"))?.as_str());
+        bail!("the API answered {}: {}", self.status, detail.unwrap_or(self.body.trim()))
+    }
+}
+
+/// How to reach an API, and what to show it.
+#[derive(Args, Clone)]
+pub(super) struct Api {
+    /// The server's API, such as http://127.0.0.1:8081. Without, the configured api.listen.
+    #[arg(long, value_name = "URL", global = true)]
+    api: Option<String>,
+    /// An API key. Without, the configured api.token (FOVEA_API__TOKEN), which does not show in a list of processes.
+    #[arg(long, global = true)]
+    token: Option<String>,
+}
+
+impl Api {
+    /// Asks for a path below the API, and reads the answer.
+    pub fn ask(&self, config: &Config, method: &str, path: &str, body: Sent<'_>, timeout: Duration) -> Result<Answer> {
+        let endpoint = match &self.api {
+            Some(url) => Endpoint { path: path.to_owned(), ..Endpoint::parse(url, path)? },
+            None => Endpoint::of(config.api.listen, path),
+        };
+        let token = self.token.as_deref().unwrap_or_else(|| config.api.token.expose());
+        ensure!(!token.is_empty(), "the API wants a key: --token, FOVEA_API__TOKEN or api.token");
+        let bearer = format!("Bearer {token}");
+        let kind = if matches!(body, Sent::File(_)) { "application/octet-stream" } else { "application/json" };
+        send(&endpoint, method, &[("authorization", bearer.as_str()), ("content-type", kind)], body, timeout)
+    }
+}
+
+/// A request's body.
+#[derive(Clone, Copy)]
+pub(super) enum Sent<'a> {
+    /// A text.
+    Text(&'a str),
+    /// A file, read as it is sent.
+    File(&'a Path),
 }
 
 /// Sends a request and reads the answer; each step within `timeout`.
@@ -59,6 +113,18 @@ pub(super) fn request(
     body: &str,
     timeout: Duration,
 ) -> Result<Answer> {
+    send(to, method, headers, Sent::Text(body), timeout)
+}
+
+fn send(to: &Endpoint, method: &str, headers: &[(&str, &str)], body: Sent<'_>, timeout: Duration) -> Result<Answer> {
+    let (mut reader, length): (Box<dyn Read>, u64) = match body {
+        Sent::Text(text) => (Box::new(text.as_bytes()), text.len() as u64),
+        Sent::File(path) => {
+            let file = File::open(path).with_context(|| format!("opening {}", path.display()))?;
+            let length = file.metadata()?.len();
+            (Box::new(file.take(length)), length)
+        }
+    };
     let what = || format!("{method} http://{}{}", to.authority, to.path);
     let mut connected = Err(anyhow::anyhow!("the name has no address"));
     for address in to.authority.to_socket_addrs().with_context(what)? {
@@ -74,15 +140,21 @@ pub(super) fn request(
         to.path,
         to.authority,
         env!("CARGO_PKG_VERSION"),
-        body.len()
+        length
     );
     for (name, value) in headers {
         ensure!(!value.contains(['\r', '\n']), "a header's value has no line breaks");
         head.push_str(&format!("{name}: {value}\r\n"));
     }
-    stream.write_all(format!("{head}\r\n{body}").as_bytes()).with_context(what)?;
+    stream.write_all(format!("{head}\r\n").as_bytes()).with_context(what)?;
+    // A server that refuses may close before it has read all; its answer is what counts.
+    let sent = std::io::copy(&mut reader, &mut stream);
     let mut answer = Vec::new();
-    stream.take(ANSWER_BYTES_MAX).read_to_end(&mut answer).with_context(what)?;
+    let received = stream.take(ANSWER_BYTES_MAX).read_to_end(&mut answer);
+    if answer.is_empty() {
+        sent.with_context(what)?;
+        received.with_context(what)?;
+    }
     read(&answer).with_context(what)
 }
 
@@ -96,8 +168,12 @@ fn read(answer: &[u8]) -> Result<Answer> {
             name.eq_ignore_ascii_case("transfer-encoding") && value.trim().eq_ignore_ascii_case("chunked")
         })
     });
+    let retry_after_s = head.lines().find_map(|line| {
+        let (name, value) = line.split_once(':')?;
+        name.eq_ignore_ascii_case("retry-after").then(|| value.trim().parse().ok())?
+    });
     let body = if chunked { dechunked(body)? } else { body.to_vec() };
-    Ok(Answer { status, body: String::from_utf8_lossy(&body).into_owned() })
+    Ok(Answer { retry_after_s, status, body: String::from_utf8_lossy(&body).into_owned() })
 }
 
 fn dechunked(mut rest: &[u8]) -> Result<Vec<u8>> {

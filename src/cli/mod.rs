@@ -8,12 +8,16 @@
 mod check_config;
 mod client;
 mod health;
+mod ingest;
+mod jobs;
+mod key;
 mod plan;
 mod profile;
 mod purge;
 mod render;
 mod serve;
 mod sign;
+mod work;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -36,14 +40,20 @@ struct Command {
 const EXAMPLES: &str = "\
 Examples:
   fovea serve                                             the samples on http://127.0.0.1:8080/
+  fovea all                                               the same, and jobs in the same process
   FOVEA_CATEGORY__SHOP__SOURCE=file:/srv/shop fovea serve   your folder as /shop/FILE/v1/thumb.auto
   fovea serve --config fovea.toml --set memory.cache_bytes=1GiB
   fovea plan /demo/dogs.jpg/v1/w_300,h_200,fit_cover.auto  what this URL means
   fovea sign /shop/shoe.jpg/v1/w_300.auto --kid k1 --expires 7d
   fovea purge asset demo/dogs.jpg                         forget all variants of one original
+  fovea key create --role uploader --category shop         an API key, on the last line
+  fovea ingest photos/ --category shop --wait              a folder of originals, until their variants are made
+  fovea jobs --status failed                               what did not work out
   fovea render photo.jpg photo.webp w_800,q_75            without a server
   fovea profile photo.jpg w_400 --format webp             where its time goes, stage by stage
   fovea check-config --config fovea.toml --print          what is wrong, or what is in effect
+  fovea work --config fovea.toml                          do jobs in a process of its own
+  fovea migrate                                           bring the catalog's tables up to date
   fovea health                                            for a container's health check
 
 Every configuration key, with its default and its meaning: fovea check-config --defaults";
@@ -52,8 +62,16 @@ Every configuration key, with its default and its meaning: fovea check-config --
 enum What {
     /// Serve images, and the API, until SIGTERM or SIGINT.
     Serve(serve::Serve),
+    /// Serve, and do jobs in the same process whatever the configuration says.
+    All(serve::All),
     /// Forget what was made: of an asset, a category, a preset or one URL; in memory and in the store.
     Purge(purge::Purge),
+    /// Put originals into a category, by the API: files, folders, patterns. What is there already is passed over.
+    Ingest(ingest::Ingest),
+    /// List jobs, or show one, by the API.
+    Jobs(jobs::Jobs),
+    /// Make, list and revoke API keys, in the catalog itself: no server is asked.
+    Key(key::Key),
     /// Explain what a URL means, as JSON. Fetches nothing.
     Plan(plan::Plan),
     /// Sign a URL.
@@ -64,6 +82,10 @@ enum What {
     Profile(profile::Profile),
     /// Say all that is wrong with the configuration, or what is in effect.
     CheckConfig(check_config::CheckConfig),
+    /// Do jobs, without serving: uploads are looked at, variants made before anybody asks.
+    Work(work::Work),
+    /// Bring the catalog's tables up to date. A server does the same when it first needs them.
+    Migrate(work::Migrate),
     /// Ask a running server whether it is ready; exits 0 if so, else 1.
     Health(health::Health),
 }
@@ -112,12 +134,18 @@ pub fn run() -> ExitCode {
     let choose = &choose;
     let result = match what {
         What::Serve(serve) => serve.run(choose),
+        What::All(all) => all.run(choose),
         What::Purge(purge) => purge.run(choose),
+        What::Ingest(ingest) => ingest.run(choose),
+        What::Jobs(jobs) => jobs.run(choose),
+        What::Key(key) => key.run(choose),
         What::Plan(plan) => plan.run(choose),
         What::Sign(sign) => sign.run(choose),
         What::Render(render) => render.run(choose),
         What::Profile(profile) => profile.run(choose),
         What::CheckConfig(check) => check.run(choose),
+        What::Work(work) => work.run(choose),
+        What::Migrate(migrate) => migrate.run(choose),
         What::Health(health) => health.run(choose),
     };
     match result {

@@ -19,12 +19,31 @@ pub(super) struct Serve {
     api_listen: Option<String>,
 }
 
+/// The arguments of `fovea all`: those of `fovea serve`.
+#[derive(Args)]
+pub(super) struct All {
+    #[command(flatten)]
+    serve: Serve,
+}
+
+impl All {
+    /// Serves and works until it is told to stop.
+    pub fn run(&self, choose: &Choose) -> Result<ExitCode> {
+        self.serve.run_with(choose, Some("true".to_owned()))
+    }
+}
+
 impl Serve {
     /// Serves until it is told to stop.
     pub fn run(&self, choose: &Choose) -> Result<ExitCode> {
+        self.run_with(choose, None)
+    }
+
+    fn run_with(&self, choose: &Choose, works: Option<String>) -> Result<ExitCode> {
         let config = choose.load(&[
             ("http.listen", self.listen.as_ref(), "--listen"),
             ("api.listen", self.api_listen.as_ref(), "--api-listen"),
+            ("worker.enabled", works.as_ref(), "all"),
         ])?;
         let mut runtime = tokio::runtime::Builder::new_multi_thread();
         if config.http.threads > 0 {

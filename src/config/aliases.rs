@@ -14,7 +14,7 @@ pub struct Alias {
 }
 
 /// Every alias. Where two name one key, the earlier in this table wins.
-pub const ALIASES: [Alias; 16] = [
+pub const ALIASES: [Alias; 23] = [
     Alias {
         name: "STORAGE_TYPE",
         meaning: "`s3` or `minio`: BUCKET_NAME is used; `minio` also sets s3.path_style; `local`: it is not",
@@ -38,6 +38,16 @@ pub const ALIASES: [Alias; 16] = [
         meaning: "memory.work_bytes; a number below 1048576 counts MiB, a larger one bytes, a text has its unit: `512m`, `2GiB`",
     },
     Alias { name: "PROCESSOR_THREAD_COUNT", meaning: "render.threads" },
+    Alias { name: "DATABASE_URL", meaning: "catalog.url" },
+    Alias { name: "WORKER_CONCURRENCY", meaning: "worker.concurrency" },
+    Alias { name: "MAX_CONCURRENT_PROCESSING", meaning: "worker.concurrency" },
+    Alias { name: "MAX_RETRIES", meaning: "queue.retries_max" },
+    Alias {
+        name: "JOB_TIMEOUT",
+        meaning: "worker.job_timeout_ms; `30s`, `500ms`; a number below 1000 counts seconds, a larger one milliseconds",
+    },
+    Alias { name: "IMAGE_PROCESSING_TIMEOUT", meaning: "worker.job_timeout_ms, as JOB_TIMEOUT" },
+    Alias { name: "IMAGE_PROCESSING_QUEUE_SIZE", meaning: "queue.size_max" },
     Alias { name: "RUST_LOG", meaning: "telemetry.log" },
     Alias { name: "OTEL_EXPORTER_OTLP_ENDPOINT", meaning: "telemetry.otlp_endpoint" },
 ];
@@ -74,11 +84,32 @@ pub(super) fn read(environment: &Environment) -> (Vec<Override>, Vec<Problem>) {
                 Ok(mib) if mib < MIB_BELOW => set("memory.work_bytes", &format!("{mib}MiB")),
                 _ => set("memory.work_bytes", value),
             },
+            "JOB_TIMEOUT" | "IMAGE_PROCESSING_TIMEOUT" => match timeout_ms(value) {
+                Some(ms) => set("worker.job_timeout_ms", &ms.to_string()),
+                None => problems.push(Problem::new(
+                    name,
+                    "the environment",
+                    format!("must be a time such as 30, 30s or 500ms, not {value:?}"),
+                )),
+            },
             // All others stand for one key, which is their meaning.
             _ => set(meaning, value),
         }
     }
     (found, problems)
+}
+
+/// A time, with a unit or without: numbers below 1000 are seconds then.
+fn timeout_ms(text: &str) -> Option<u64> {
+    let text = text.trim();
+    let number = |digits: &str| digits.trim().parse::<u64>().ok();
+    if let Some(digits) = text.strip_suffix("ms") {
+        return number(digits);
+    }
+    if let Some(digits) = text.strip_suffix('s') {
+        return number(digits)?.checked_mul(1000);
+    }
+    number(text).map(|value| if value < 1000 { value * 1000 } else { value })
 }
 
 /// Whether `STORAGE_TYPE` names a bucket.

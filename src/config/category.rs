@@ -14,6 +14,10 @@ pub struct Category {
     pub enabled: bool,
     /// Where its originals are.
     pub source: SourceLocation,
+    /// Whether its originals are those that were uploaded; it has no source then.
+    pub ingest: bool,
+    /// How it looks from outside.
+    pub public: Public,
     /// What is allowed without a signature.
     pub unsigned: Unsigned,
     /// Which versions a URL may name.
@@ -45,6 +49,10 @@ pub struct Category {
     pub exif_location: bool,
     /// Whether client hints and `Save-Data` are looked at.
     pub client_hints: bool,
+    /// Variants that every new asset gets, as a URL's last segment.
+    pub prewarm: Vec<String>,
+    /// For how many days versions that are no longer current are kept; 0 is for ever.
+    pub retention_days: u64,
     /// Origins for CORS.
     pub cors: Vec<String>,
     /// max-age of versioned URLs, seconds.
@@ -79,6 +87,15 @@ pub struct Category {
     pub breaker_successes: u32,
     /// Fetches at once.
     pub concurrency: usize,
+}
+
+/// How a category looks from outside.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Public {
+    /// What URLs in the API's answers begin with; none leaves them as paths.
+    #[serde(with = "blank")]
+    pub base_url: Option<String>,
 }
 
 /// What a category lets through without a signature.

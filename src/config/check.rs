@@ -4,10 +4,14 @@ use std::path::Path;
 
 use super::layers::BUILT_IN;
 use super::values::ByteSize;
-use super::{Category, Config, Problem, SourceLocation};
+use super::{Category, Config, Problem, SourceLocation, StoreLocation};
 
 /// hyper's smallest buffer for a request's head.
 const HEADER_BYTES_MIN: u64 = 8 << 10;
+
+/// The smallest part of an upload that S3 takes, and the largest that is kept in flight.
+const PART_BYTES_MIN: u64 = 5 << 20;
+const PART_BYTES_MAX: u64 = 100_000_000;
 
 /// Most threads of a pool.
 const THREADS_MAX: usize = 1024;
@@ -25,8 +29,10 @@ impl Config {
         check.http();
         check.memory();
         check.stores();
+        check.ingest();
         check.keys();
         check.telemetry();
+        check.jobs();
         for (name, category) in self.categories() {
             check.category(name, category);
         }
@@ -103,15 +109,41 @@ impl Check<'_> {
         self.must(rate.per_second == 0 || rate.burst >= 1, "rate_limit.burst", || "must be at least 1".to_owned());
     }
 
+    fn sse(&mut self, sse: Option<&String>, key: &str) {
+        let Some(sse) = sse else { return };
+        let known =
+            sse == "AES256" || sse == "aws:kms" || sse.strip_prefix("aws:kms:").is_some_and(|id| !id.is_empty());
+        self.must(known, key, || format!("must be \"AES256\", \"aws:kms\" or \"aws:kms:KEY-ID\", not {sse:?}"));
+    }
+
+    fn ingest(&mut self) {
+        let ingest = &self.config.ingest;
+        self.sse(ingest.sse.as_ref(), "ingest.sse");
+        self.at_least_one(ingest.uploads_max as u64, "ingest.uploads_max");
+        self.at_least_one(ingest.idle_timeout_ms, "ingest.idle_timeout_ms");
+        self.at_least_one(ingest.upload_timeout_ms, "ingest.upload_timeout_ms");
+        self.at_least_one(ingest.parts_parallel as u64, "ingest.parts_parallel");
+        let part = ingest.part_bytes.bytes();
+        self.must((PART_BYTES_MIN..=PART_BYTES_MAX).contains(&part), "ingest.part_bytes", || {
+            "must be from 5MiB to 100MB".to_owned()
+        });
+        self.must((1..=604_800).contains(&ingest.offer_valid_s), "ingest.offer_valid_s", || {
+            "must be from 1 to 604800, which is a week".to_owned()
+        });
+        let takes = self.config.categories().any(|(_, category)| category.ingest);
+        self.must(!takes || ingest.store != StoreLocation::None, "ingest.store", || {
+            "a category takes uploads, so their originals need a place".to_owned()
+        });
+        let api = &self.config.api;
+        self.must(api.key_per_second == 0 || api.key_burst >= 1, "api.key_burst", || "must be at least 1".to_owned());
+        self.must(api.address_per_second == 0 || api.address_burst >= 1, "api.address_burst", || {
+            "must be at least 1".to_owned()
+        });
+    }
+
     fn stores(&mut self) {
         let derivatives = &self.config.derivatives;
-        if let Some(sse) = &derivatives.sse {
-            let known =
-                sse == "AES256" || sse == "aws:kms" || sse.strip_prefix("aws:kms:").is_some_and(|id| !id.is_empty());
-            self.must(known, "derivatives.sse", || {
-                format!("must be \"AES256\", \"aws:kms\" or \"aws:kms:KEY-ID\", not {sse:?}")
-            });
-        }
+        self.sse(derivatives.sse.as_ref(), "derivatives.sse");
         self.at_least_one(derivatives.write_queue_max as u64, "derivatives.write_queue_max");
         let s3 = &self.config.s3;
         if let Some(endpoint) = &s3.endpoint {
@@ -161,14 +193,51 @@ impl Check<'_> {
         });
     }
 
+    fn jobs(&mut self) {
+        let config = self.config;
+        let url = &config.catalog.url;
+        let path = url.strip_prefix("sqlite:").map(|path| path.strip_prefix("//").unwrap_or(path));
+        self.must(path.is_some_and(|path| !path.is_empty() && !path.starts_with(":memory:")), "catalog.url", || {
+            format!("must be \"sqlite:PATH\", not {url:?}")
+        });
+        self.at_least_one(config.catalog.readers as u64, "catalog.readers");
+        let queue = &config.queue;
+        self.at_least_one(queue.size_max, "queue.size_max");
+        self.at_least_one(queue.deliveries_max.into(), "queue.deliveries_max");
+        self.must(queue.lease_ms >= 100, "queue.lease_ms", || "must be at least 100".to_owned());
+        self.must(!queue.pauses_ms.is_empty(), "queue.pauses_ms", || "must hold a pause".to_owned());
+        self.must(queue.concede_ms.len() == 4, "queue.concede_ms", || {
+            "must hold four times: for critical, high, normal and low".to_owned()
+        });
+        let worker = &config.worker;
+        self.at_least_one(worker.concurrency as u64, "worker.concurrency");
+        self.at_least_one(worker.variants_at_once as u64, "worker.variants_at_once");
+        self.at_least_one(worker.job_timeout_ms, "worker.job_timeout_ms");
+        self.at_least_one(worker.poll_ms, "worker.poll_ms");
+        self.at_least_one(worker.breaker_failures.into(), "worker.breaker_failures");
+        self.at_least_one(worker.breaker_successes.into(), "worker.breaker_successes");
+        self.must((1..=100).contains(&worker.failures_percent_max), "worker.failures_percent_max", || {
+            "must be from 1 to 100".to_owned()
+        });
+    }
+
     fn category(&mut self, name: &str, category: &Category) {
         let at = |key: &str| format!("category.{name}.{key}");
         self.must(is_category(name), &format!("category.{name}"), || {
             "a category's name is 1 to 63 lower-case letters, digits and hyphens".to_owned()
         });
-        self.must(category.source != SourceLocation::Unset, &at("source"), || {
-            "wants \"file:PATH\", \"s3://BUCKET/PREFIX\" or \"https://HOST/BASE\"".to_owned()
+        self.must(category.ingest || category.source != SourceLocation::Unset, &at("source"), || {
+            "wants \"file:PATH\", \"s3://BUCKET/PREFIX\" or \"https://HOST/BASE\"; or ingest = true, for uploads"
+                .to_owned()
         });
+        self.must(!category.ingest || category.source == SourceLocation::Unset, &at("ingest"), || {
+            "a category that takes uploads has no source: its originals are those of ingest.store".to_owned()
+        });
+        if let Some(url) = &category.public.base_url {
+            self.must(is_http_url(url), &at("public.base_url"), || {
+                format!("must be a URL such as \"https://cdn.example.com\", not {url:?}")
+            });
+        }
         for (key, quality) in [
             ("quality_jpeg", category.quality_jpeg),
             ("quality_webp", category.quality_webp),

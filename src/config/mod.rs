@@ -10,6 +10,7 @@ mod aliases;
 mod category;
 mod check;
 mod environment;
+mod jobs;
 mod layers;
 mod location;
 pub mod samples;
@@ -26,10 +27,11 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 pub use aliases::{ALIASES, Alias};
-pub use category::{Category, Light, Mezzanine, Originals, Unsigned, Versions};
+pub use category::{Category, Light, Mezzanine, Originals, Public, Unsigned, Versions};
+pub use jobs::{Catalog, Queue, Worker};
 pub use location::{SourceLocation, StoreLocation};
 pub use sections::{
-    AccessLogFormat, Api, Derivatives, Http, Key, LogFormat, Memory, Presets, RateLimit, Render, S3, Telemetry,
+    AccessLogFormat, Api, Derivatives, Http, Ingest, Key, LogFormat, Memory, Presets, RateLimit, Render, S3, Telemetry,
 };
 pub use values::{AccessLog, ByteSize, PathStyle, Secret};
 
@@ -99,12 +101,20 @@ pub struct Config {
     pub limits: base::Limits,
     /// Where finished variants are kept.
     pub derivatives: Derivatives,
+    /// How originals are taken in.
+    pub ingest: Ingest,
     /// For sources and derivatives in S3.
     pub s3: S3,
     /// What URLs are signed with.
     pub keys: BTreeMap<String, Key>,
     /// Names for options.
     pub presets: Presets,
+    /// Where assets, jobs and events are kept.
+    pub catalog: jobs::Catalog,
+    /// How jobs are handed out.
+    pub queue: jobs::Queue,
+    /// How jobs are done.
+    pub worker: jobs::Worker,
     /// Bound on misses of one client.
     pub rate_limit: RateLimit,
     /// Logs and traces.

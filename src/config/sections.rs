@@ -63,15 +63,54 @@ pub enum AccessLogFormat {
     Json,
 }
 
-/// `[api]`: health, metrics, purge.
+/// `[api]`: health, metrics, purge; uploads, assets, jobs, keys.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Api {
     /// Where the API is served.
     #[serde(deserialize_with = "address")]
     pub listen: SocketAddr,
-    /// What a purge must show; empty closes it.
+    /// An admin's key of the server itself, beside those of the catalog; empty is none.
     pub token: Secret,
+    /// Requests of one key a second; 0 is without limit.
+    pub key_per_second: u32,
+    /// Requests of one key at once.
+    pub key_burst: u32,
+    /// Requests of one address a second, whatever it shows; 0 is without limit.
+    pub address_per_second: u32,
+    /// Requests of one address at once.
+    pub address_burst: u32,
+}
+
+/// `[ingest]`: how originals are taken in.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Ingest {
+    /// Where originals are kept.
+    pub store: StoreLocation,
+    /// Where bodies lie while they come; none: in the store's folder, or the machine's for temporary files.
+    #[serde(with = "blank")]
+    pub spool: Option<String>,
+    /// Bodies that are read at once.
+    pub uploads_max: usize,
+    /// A body that pauses for so long is given up.
+    pub idle_timeout_ms: u64,
+    /// A body that takes so long together is given up.
+    pub upload_timeout_ms: u64,
+    /// For how long a signed put holds.
+    pub offer_valid_s: u64,
+    /// Into a bucket: originals of more bytes are written in parts.
+    pub multipart_above: ByteSize,
+    /// Bytes of a part.
+    pub part_bytes: ByteSize,
+    /// Parts under way at once.
+    pub parts_parallel: usize,
+    /// Server-side encryption in a bucket, as `derivatives.sse`.
+    #[serde(with = "blank")]
+    pub sse: Option<String>,
+    /// Storage class in a bucket: `hot`, `warm`, `cold`, or the bucket's own word.
+    #[serde(with = "blank")]
+    pub storage_class: Option<String>,
 }
 
 /// `[memory]`: what may be held.
@@ -128,9 +167,14 @@ pub struct Derivatives {
     /// Server-side encryption: `AES256`, `aws:kms` or `aws:kms:KEY-ID`.
     #[serde(with = "blank")]
     pub sse: Option<String>,
-    /// Storage class.
+    /// Storage class in a bucket: `hot`, `warm`, `cold`, or the bucket's own word.
     #[serde(with = "blank")]
     pub storage_class: Option<String>,
+    /// The same for mezzanines; none is as for all.
+    #[serde(with = "blank")]
+    pub storage_class_mezzanines: Option<String>,
+    /// The same for variants that were asked for by a preset.
+    pub storage_class_presets: BTreeMap<String, String>,
     /// Variants that wait to be written.
     pub write_queue_max: usize,
 }

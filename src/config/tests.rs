@@ -158,7 +158,20 @@ fn aliases() {
         ("AWS_DEFAULT_REGION", "eu-north-1"),
         ("PROCESSOR_MEMORY_LIMIT", "768"),
         ("PROCESSOR_THREAD_COUNT", "5"),
+        ("DATABASE_URL", "sqlite:/srv/catalog.sqlite"),
+        ("WORKER_CONCURRENCY", "7"),
+        ("MAX_CONCURRENT_PROCESSING", "9"),
+        ("MAX_RETRIES", "2"),
+        ("JOB_TIMEOUT", "45"),
+        ("IMAGE_PROCESSING_TIMEOUT", "45000"),
+        ("IMAGE_PROCESSING_QUEUE_SIZE", "500"),
     ]);
+    assert_eq!(config.catalog.url, "sqlite:/srv/catalog.sqlite");
+    assert_eq!((config.worker.concurrency, config.worker.job_timeout_ms), (7, 45_000));
+    assert_eq!((config.queue.retries_max, config.queue.size_max), (2, 500));
+    for (text, ms) in [("30", 30_000), ("30s", 30_000), ("500ms", 500), ("30000", 30_000)] {
+        assert_eq!(environment(&[("IMAGE_PROCESSING_TIMEOUT", text)]).worker.job_timeout_ms, ms, "{text}");
+    }
     assert_eq!(config.s3.endpoint.as_deref(), Some("http://minio:9000"));
     assert!(config.s3.in_path());
     assert_eq!(config.s3.access_key_id.as_deref(), Some("12345"));
@@ -270,7 +283,7 @@ fn every_problem_is_named_at_once() {
         "`memry` (fovea.toml): there is no such key; did you mean `memory`?",
         "`category.a.unsigned` (fovea.toml): must be one of `options`, `presets`, `none`, not \"maybe\"",
         "`category.b.quality_jpeg` (fovea.toml): must be from 1 to 100, not 101",
-        "`category.b.source` (the built-in defaults): wants \"file:PATH\", \"s3://BUCKET/PREFIX\" or \"https://HOST/BASE\"",
+        "`category.b.source` (the built-in defaults): wants \"file:PATH\", \"s3://BUCKET/PREFIX\" or \"https://HOST/BASE\"; or ingest = true, for uploads",
     ] {
         assert!(found.iter().any(|problem| problem == expected), "not found: {expected}\nin {found:#?}");
     }

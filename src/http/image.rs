@@ -33,6 +33,7 @@ use super::server::{Handler, Peer, Reply};
 use super::settings::{ListenerLimits, Settings};
 use super::watch::{Graceful, Heads, Watch, Watched, Wire};
 use crate::base::{Deadline, Stage};
+use crate::plan::Version;
 use crate::serve::{Error, Origin, Phase};
 use crate::telemetry::{TraceContext, adopt, outgoing};
 
@@ -68,6 +69,14 @@ impl Images {
         Self { origin, settings, page, limit, log, meters: Meters::new(), runtime: Handle::current() }
     }
 
+    pub(super) fn origin(&self) -> &Arc<Origin> {
+        &self.origin
+    }
+
+    pub(super) fn runtime(&self) -> &Handle {
+        &self.runtime
+    }
+
     fn get(self: &Arc<Self>, exchange: Exchange) -> Reply<Body> {
         let path = exchange.path();
         // Before anything is looked up: what is kept under this epoch is forgotten with the next purge.
@@ -101,6 +110,9 @@ impl Images {
         if let Some(target) = &request.redirect {
             let response = self.redirect(&exchange, &request, policy, looked, target);
             return Reply::now(response);
+        }
+        if request.version == Version::Latest && self.origin.is_catalogued(&request.category) {
+            return self.latest(exchange, request, looked);
         }
         let mut client = client::client(&exchange.head.headers, looked, exchange.address);
         let planned = exchange.started.elapsed();

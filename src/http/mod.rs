@@ -14,6 +14,7 @@ mod headers;
 mod hit;
 mod image;
 mod lane;
+mod latest;
 mod limit;
 pub mod log;
 mod meters;
@@ -26,7 +27,7 @@ pub mod settings;
 pub mod tls;
 mod watch;
 
-pub use api::{Api, Routes};
+pub use api::{Api, ApiSettings, Face, Rates, Recent, Routes};
 pub use image::Images;
 pub use log::Log;
 pub use problem::Problem;

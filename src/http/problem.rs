@@ -13,7 +13,7 @@ use tracing::Level;
 
 use crate::base::Stopped;
 use crate::plan::ErrorKind;
-use crate::{decode, encode, plan, render, serve, source, transform};
+use crate::{auth, catalog, decode, encode, ingest, net, object, plan, render, serve, source, transform};
 
 /// What the listeners themselves refuse, before or beside the rooms.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -36,6 +36,14 @@ pub enum Refusal {
     Unauthorised,
     /// The credentials are wrong, or no token is configured at all.
     Forbidden,
+    /// The query, or a header, is not what this resource takes.
+    BadQuery,
+    /// The path's names cannot be read.
+    BadPath,
+    /// A key or an address asks too often.
+    TooOften,
+    /// No configured key may sign URLs of the category.
+    NoSigningKey,
     /// The answer was not ready in time.
     Timeout,
     /// A header that we would have to send is not legal.
@@ -87,6 +95,7 @@ impl From<&serve::Error> for Problem {
             serve::Error::Plan(error) => Self::from(&**error),
             serve::Error::NoVersion => absent("no-such-version", "No such version", error),
             serve::Error::Source(error) => Self::from(error),
+            serve::Error::Catalog(error) => Self::from(error),
             serve::Error::Decode(error) => Self::from(&**error),
             serve::Error::Transform(error) => Self::from(&**error),
             serve::Error::Encode(error) => Self::from(&**error),
@@ -95,6 +104,13 @@ impl From<&serve::Error> for Problem {
                 let limited = passing(StatusCode::TOO_MANY_REQUESTS, "rate-limited", "Too many new variants", error);
                 limited.after(*retry_after).at_level(Level::INFO)
             }
+            serve::Error::Store(_) => passing(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "store-unavailable",
+                "The derivative store failed",
+                &"the derivative store did not take what was made",
+            )
+            .after(Duration::from_secs(1)),
             serve::Error::Internal(_) => internal(),
         }
     }
@@ -229,6 +245,131 @@ impl From<&render::Refused> for Problem {
     }
 }
 
+impl From<&auth::Error> for Problem {
+    fn from(error: &auth::Error) -> Self {
+        match error {
+            auth::Error::Missing | auth::Error::Wrong => Refusal::Unauthorised.into(),
+            auth::Error::Random(_) => internal(),
+            auth::Error::Catalog(error) => Self::from(error),
+        }
+    }
+}
+
+impl From<&catalog::Error> for Problem {
+    fn from(error: &catalog::Error) -> Self {
+        let refused = |status, code, title| Self { max_age: None, ..lasting(status, code, title, error) };
+        match error {
+            catalog::Error::NotFound => refused(StatusCode::NOT_FOUND, "not-found", "Nothing of that name"),
+            catalog::Error::Foreign => refused(StatusCode::CONFLICT, "id-taken", "The id is another owner's"),
+            catalog::Error::Conflict => refused(StatusCode::CONFLICT, "changed-meanwhile", "Somebody else changed it"),
+            catalog::Error::KeyReused => {
+                refused(StatusCode::UNPROCESSABLE_ENTITY, "key-reused", "The Idempotency-Key named another request")
+            }
+            catalog::Error::Full { retry_after } => {
+                passing(StatusCode::TOO_MANY_REQUESTS, "queue-full", "The queue is full", error)
+                    .after(*retry_after)
+                    .at_level(Level::INFO)
+            }
+            catalog::Error::State(_) => {
+                refused(StatusCode::CONFLICT, "not-in-this-state", "Not possible in this state")
+            }
+            catalog::Error::Unavailable(_) => Self {
+                detail: "the catalog does not answer".to_owned(),
+                ..passing(StatusCode::SERVICE_UNAVAILABLE, "catalog-unavailable", "The catalog does not answer", error)
+            }
+            .after(Duration::from_secs(2)),
+            catalog::Error::Corrupt(_) => internal(),
+        }
+    }
+}
+
+impl From<&ingest::Error> for Problem {
+    fn from(error: &ingest::Error) -> Self {
+        let refused = |status, code, title| Self { max_age: None, ..lasting(status, code, title, error) };
+        match error {
+            ingest::Error::NoStore => refused(StatusCode::CONFLICT, "no-store", "No place for originals is configured"),
+            ingest::Error::NoCategory(_) => refused(StatusCode::NOT_FOUND, "unknown-category", "No such category"),
+            ingest::Error::Id(_) => refused(StatusCode::BAD_REQUEST, "bad-id", "The id is not possible"),
+            ingest::Error::Empty => refused(StatusCode::BAD_REQUEST, "empty-body", "The body is empty"),
+            ingest::Error::TooLarge { .. } => {
+                refused(StatusCode::PAYLOAD_TOO_LARGE, "body-too-large", "The original is too large")
+            }
+            ingest::Error::Broken(_) => refused(StatusCode::BAD_REQUEST, "body-broken", "The body broke off"),
+            ingest::Error::Slow => Refusal::BodyTimeout.into(),
+            ingest::Error::Decode(error) => Self { max_age: None, ..Self::from(error) },
+            ingest::Error::Busy { retry_after } => {
+                passing(StatusCode::SERVICE_UNAVAILABLE, "too-many-uploads", "Too many uploads are under way", error)
+                    .after(*retry_after)
+            }
+            ingest::Error::Spool(_) => Self {
+                detail: "the upload could not be kept while it came".to_owned(),
+                ..passing(StatusCode::INSUFFICIENT_STORAGE, "spool-failed", "The upload could not be kept", error)
+            }
+            .at_level(Level::ERROR),
+            ingest::Error::Store(error) => Self::from(error),
+            ingest::Error::Catalog(error) => Self::from(error),
+            ingest::Error::Fetch(error) => Self::from(error),
+            ingest::Error::FetchStatus(_) => {
+                passing(StatusCode::BAD_GATEWAY, "fetch-failed", "The URL answered with no original", error)
+            }
+            ingest::Error::NoOffers => {
+                refused(StatusCode::CONFLICT, "no-signed-uploads", "The store of originals is no bucket")
+            }
+            ingest::Error::NotPut => refused(StatusCode::CONFLICT, "not-put", "Nothing was put yet"),
+        }
+    }
+}
+
+impl From<&object::Error> for Problem {
+    fn from(error: &object::Error) -> Self {
+        let hidden = |problem: Self| Self { detail: "the store of originals failed".to_owned(), ..problem };
+        match error {
+            object::Error::NotFound => absent("not-found", "No such picture", error),
+            object::Error::TooLarge { .. } => {
+                lasting(StatusCode::PAYLOAD_TOO_LARGE, "source-too-large", "The original is too large", error)
+            }
+            object::Error::Key(_) => lasting(StatusCode::BAD_REQUEST, "bad-id", "The id is not possible", error),
+            object::Error::Denied(_) | object::Error::Location(_) | object::Error::Unavailable(_) => {
+                hidden(passing(StatusCode::SERVICE_UNAVAILABLE, "store-unavailable", "The store failed", error))
+                    .after(Duration::from_secs(2))
+            }
+            object::Error::Timeout(_) => {
+                hidden(passing(StatusCode::GATEWAY_TIMEOUT, "store-timeout", "The store did not answer in time", error))
+            }
+        }
+    }
+}
+
+impl From<&net::Error> for Problem {
+    fn from(error: &net::Error) -> Self {
+        // Addresses are ours to know: they go to the log, not to the client.
+        let told = |problem: Self, detail: &str| Self { detail: detail.to_owned(), max_age: None, ..problem };
+        match error {
+            net::Error::Forbidden(_) => told(
+                lasting(StatusCode::FORBIDDEN, "source-forbidden", "The address is not allowed", error),
+                "the URL's address is not allowed",
+            ),
+            net::Error::Url(_) => Self {
+                max_age: None,
+                ..lasting(StatusCode::BAD_REQUEST, "bad-url", "No URL that could be fetched", error)
+            },
+            net::Error::Timeout(_) => told(
+                passing(StatusCode::GATEWAY_TIMEOUT, "fetch-timeout", "The URL did not answer in time", error),
+                "the URL did not answer in time",
+            ),
+            net::Error::Connect(_) | net::Error::Exchange(_) => told(
+                passing(StatusCode::BAD_GATEWAY, "fetch-failed", "The URL answered with no original", error),
+                "the URL could not be fetched",
+            ),
+            net::Error::TooLarge { .. } => told(
+                lasting(StatusCode::PAYLOAD_TOO_LARGE, "body-too-large", "The original is too large", error),
+                "the URL answered with more bytes than are taken",
+            ),
+            net::Error::Settings(_) => internal(),
+        }
+    }
+}
+
 impl From<Stopped> for Problem {
     fn from(stopped: Stopped) -> Self {
         match stopped {
@@ -289,13 +430,31 @@ impl From<Refusal> for Problem {
                 StatusCode::UNAUTHORIZED,
                 "unauthorised",
                 "Credentials are needed",
-                "send the API token as Authorization: Bearer",
+                "send an API key that holds as Authorization: Bearer",
             ),
-            Refusal::Forbidden => (
-                StatusCode::FORBIDDEN,
-                "forbidden",
-                "The credentials do not allow this",
-                "the token is wrong, or the server has none configured and takes no such requests",
+            Refusal::Forbidden => {
+                (StatusCode::FORBIDDEN, "forbidden", "The credentials do not allow this", "the key is not for this")
+            }
+            Refusal::BadQuery => (
+                StatusCode::BAD_REQUEST,
+                "bad-query",
+                "The query is not what is taken here",
+                "the query, or a header, is not of the form that this resource takes",
+            ),
+            Refusal::BadPath => {
+                (StatusCode::BAD_REQUEST, "bad-path", "The path cannot be read", "a name in the path cannot be read")
+            }
+            Refusal::TooOften => (
+                StatusCode::TOO_MANY_REQUESTS,
+                "too-many-requests",
+                "Too many requests",
+                "this key or address asks too often",
+            ),
+            Refusal::NoSigningKey => (
+                StatusCode::CONFLICT,
+                "no-signing-key",
+                "No key can sign this",
+                "no key of [keys] may sign for this category: configure one",
             ),
             Refusal::Timeout => (
                 StatusCode::SERVICE_UNAVAILABLE,
@@ -339,6 +498,11 @@ impl Problem {
     /// The same with another detail.
     pub fn with_detail(self, detail: impl AsRef<str>) -> Self {
         Self { detail: clean(detail.as_ref()), ..self }
+    }
+
+    /// The same, with when to try again.
+    pub fn with_retry_after(self, retry_after: Duration) -> Self {
+        self.after(retry_after)
     }
 
     /// The JSON body.
@@ -506,6 +670,7 @@ mod tests {
             (render::Refused::Deadline.into(), 503, "out-of-time", false),
             (render::Refused::Cancelled.into(), 503, "cancelled", false),
             (serve::Error::RateLimited { retry_after: second }, 429, "rate-limited", false),
+            (serve::Error::Store("10.0.0.1".into()), 503, "store-unavailable", false),
             (serve::Error::Internal("secret".into()), 500, "internal", false),
         ];
         for (error, status, code, cached) in table {

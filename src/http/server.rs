@@ -60,7 +60,8 @@ pub trait Handler: Sized + Send + Sync + 'static {
         // The buffer's bound is hyper's lowest or the head's, whichever is larger; the head's own bound is exact.
         builder.header_read_timeout(None);
         builder.max_headers(limits.headers_max);
-        builder.max_header_size(limits.head_bytes_max).max_buf_size(limits.head_bytes_max.max(8192));
+        let buffer_bytes = limits.head_bytes_max.max(limits.read_bytes_max).max(8192);
+        builder.max_header_size(limits.head_bytes_max).max_buf_size(buffer_bytes);
         builder.serve_connection(TokioIo::new(stream), Bound { handler: self.clone(), peer, watch })
     }
 }
@@ -329,7 +330,10 @@ async fn first_bytes(stream: &TcpStream, timeout: Duration, drain: &Drain) -> Re
 
 async fn serve<H: Handler, S: Wire>(shared: &Shared<H>, stream: S, peer: Peer, h2: bool) -> Option<Cut> {
     let limits = &shared.settings.limits;
-    let watch = Arc::new(Watch::new(if h2 { Heads::Never } else { H::HEADS }));
+    let heads = if h2 { Heads::Never } else { H::HEADS };
+    let mut watch = Watch::new(heads);
+    watch.streams = limits.streams;
+    let watch = Arc::new(watch);
     let stream = Watched::new(stream, watch.clone(), limits.stall_bytes_min);
     if h2 {
         let mut builder = http2::Builder::new(TokioExecutor::new());

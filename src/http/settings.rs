@@ -58,6 +58,11 @@ pub struct ListenerLimits {
     pub stall_bytes_min: u64,
     /// How long requests under way may go on after a shutdown began.
     pub drain_timeout: Duration,
+    /// Most bytes that are read at once from a connection of HTTP/1. More make long bodies cheap: each read is a call, a wake-up and
+    /// a piece. A head is bounded by `head_bytes_max` all the same.
+    pub read_bytes_max: usize,
+    /// Whether responses go on for as long as there is something to tell: what is written then counts as use.
+    pub streams: bool,
 }
 
 impl Default for ListenerLimits {
@@ -73,6 +78,8 @@ impl Default for ListenerLimits {
             stall_timeout: Duration::from_secs(20),
             stall_bytes_min: 16 << 10,
             drain_timeout: Duration::from_secs(25),
+            read_bytes_max: 16 << 10,
+            streams: false,
         }
     }
 }

@@ -68,6 +68,8 @@ pub struct Watch {
     /// Bytes it has taken since.
     taken: AtomicU64,
     in_flight: AtomicU32,
+    /// Whether what is written counts as use.
+    pub streams: bool,
 }
 
 impl Watch {
@@ -81,6 +83,7 @@ impl Watch {
             blocked: AtomicU64::new(0),
             taken: AtomicU64::new(0),
             in_flight: AtomicU32::new(0),
+            streams: false,
         }
     }
 
@@ -114,6 +117,9 @@ impl Watch {
     }
 
     fn wrote(&self, bytes: usize, bytes_min: u64) {
+        if self.streams {
+            self.answered.store(self.now(), Ordering::Relaxed);
+        }
         if self.blocked.load(Ordering::Relaxed) == 0 {
             return;
         }
@@ -412,4 +418,24 @@ pub async fn drive(connection: impl Graceful, watch: &Watch, limits: &ListenerLi
         }
     })
     .await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_is_use_where_responses_are_streams() {
+        for streams in [false, true] {
+            let watch = Watch { streams, ..Watch::new(Heads::Never) };
+            watch.begin();
+            watch.end();
+            let limits = ListenerLimits::default();
+            let (before, cut) = watch.due(&limits);
+            assert_eq!(cut, Some(Cut::Idle));
+            std::thread::sleep(Duration::from_millis(20));
+            watch.wrote(1, 1);
+            assert_eq!(watch.due(&limits).0 > before, streams, "{streams}");
+        }
+    }
 }

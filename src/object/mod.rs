@@ -12,6 +12,7 @@ pub use fs::{Fs, Layout};
 pub use s3::S3;
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
@@ -26,12 +27,42 @@ pub trait ObjectStore: Send + Sync + std::fmt::Debug {
     fn head<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<Meta, Error>>;
     /// Writes an object whole.
     fn put<'a>(&'a self, key: &'a str, body: Bytes, options: &'a PutOptions) -> BoxFuture<'a, Result<Put, Error>>;
+    /// Writes an object from a file of this machine, whatever its length, in bounded memory; when it is answered, the object
+    /// outlives a crash. The file may be moved away by it: it is the caller's to delete what is left.
+    fn put_file<'a>(
+        &'a self,
+        key: &'a str,
+        file: &'a Path,
+        options: &'a PutOptions,
+    ) -> BoxFuture<'a, Result<Put, Error>>;
+    /// A request with which somebody without credentials of the store's may put this one object for a while. None: the store
+    /// knows no such thing.
+    fn presign_put<'a>(
+        &'a self,
+        key: &'a str,
+        valid: Duration,
+        options: &'a PutOptions,
+    ) -> BoxFuture<'a, Result<Option<Presigned>, Error>>;
     /// Deletes an object; one that is not there is no error.
     fn delete<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<(), Error>>;
     /// Deletes every object whose key starts with the prefix; answers how many.
     fn delete_prefix<'a>(&'a self, prefix: &'a str) -> BoxFuture<'a, Result<u64, Error>>;
+    /// Objects whose key starts with the prefix and comes after `after`, by key: a page of at most [`LIST_MAX`], empty at the end.
+    fn list<'a>(&'a self, prefix: &'a str, after: Option<&'a str>) -> BoxFuture<'a, Result<Vec<Listed>, Error>>;
     /// A cheap question whether the store answers at all, for health.
     fn ping<'a>(&'a self) -> BoxFuture<'a, Result<(), Error>>;
+}
+
+/// Objects of one page of a list.
+pub const LIST_MAX: usize = 1000;
+
+/// An object in a list.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Listed {
+    /// Its key.
+    pub key: String,
+    /// When it was written.
+    pub modified: Option<SystemTime>,
 }
 
 /// What is known of an object.
@@ -92,10 +123,23 @@ pub struct PutOptions {
     pub content_type: Option<String>,
     /// `Cache-Control` that the store itself would answer with.
     pub cache_control: Option<String>,
+    /// Storage class, where the store has such; else the store's usual one.
+    pub storage_class: Option<String>,
     /// The writer's own metadata.
     pub user: BTreeMap<String, String>,
     /// Whether an object that is already there stays.
     pub if_absent: bool,
+}
+
+/// A request that is signed already.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Presigned {
+    /// The method.
+    pub method: String,
+    /// The URL; whoever has it may use it.
+    pub url: String,
+    /// Headers that are part of the signature and must be sent along.
+    pub headers: Vec<(String, String)>,
 }
 
 /// What a put did.

@@ -99,6 +99,16 @@ pub(super) fn id(raw: &str, canonical: &mut String) -> Result<String, Error> {
     Ok(id)
 }
 
+/// The path of something about an asset: its category, id and version as they are, and the last segment as a URL has it.
+pub fn asset_path(category: &str, id: &str, version: &str, last: &str) -> String {
+    let mut path = format!("/{category}");
+    for segment in id.split('/') {
+        path.push('/');
+        encode(segment, &mut path);
+    }
+    path + "/" + version + "/" + last
+}
+
 /// Adds a decoded segment, encoded the one canonical way.
 pub(super) fn encode(decoded: &str, out: &mut String) {
     out.extend(utf8_percent_encode(decoded, ENCODED));
@@ -150,7 +160,7 @@ fn decode(raw: &str) -> Result<String, Error> {
     String::from_utf8(out).map_err(|_| malformed("the percent-encoded bytes are not UTF-8", raw))
 }
 
-fn version(text: &str) -> Result<Version, Error> {
+pub(super) fn version(text: &str) -> Result<Version, Error> {
     let wrong = || {
         let form =
             "a version is v and a number without leading zeros (v0 is the latest), or h and 16 lower-case hex digits";

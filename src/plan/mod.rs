@@ -32,7 +32,7 @@ use crate::base::Format;
 
 pub use error::{Error, ErrorKind};
 pub use fuzz::{fuzz_accept, fuzz_url};
-pub use grammar::{ID_BYTES_MAX, PATH_BYTES_MAX};
+pub use grammar::{ID_BYTES_MAX, PATH_BYTES_MAX, asset_path};
 pub use hints::{DPR_STEPS, WIDTH_STEPS, WIDTH_WITHOUT_HINT};
 pub use negotiate::{Allowed, Choice, Needs, bucket, choose};
 pub use signature::{Key, sign};
@@ -82,6 +82,11 @@ pub enum Version {
 }
 
 impl Version {
+    /// Reads a URL's segment.
+    pub fn parse(text: &str) -> Option<Self> {
+        grammar::version(text).ok()
+    }
+
     /// As the URL's segment: `v0`, `v12`, `h0123456789abcdef`.
     pub fn text(&self) -> String {
         self.to_string()

@@ -103,6 +103,13 @@ impl Urls {
         signer.sign(expiry, path)
     }
 
+    /// A key that may sign for a category: the first by name.
+    pub fn kid_for(&self, category: &str) -> Option<Arc<str>> {
+        let may =
+            |signer: &&Signer| signer.categories.is_empty() || signer.categories.iter().any(|name| name == category);
+        self.signers.iter().find(may).map(|signer| signer.kid.clone())
+    }
+
     /// Checks a decoded signature segment against the path that follows it.
     pub(super) fn verify(&self, segment: &str, rest: &str, category: &str, now_unix: u64) -> Result<Signed, Error> {
         let Some((kid, expiry, signature)) = fields(segment) else {

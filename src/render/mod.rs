@@ -139,8 +139,17 @@ impl Renderer {
         T: Send + 'static,
         F: FnOnce(&Work) -> Result<T, Error> + Send + 'static,
     {
+        self.run_as(Urgency::Live, charge, work, job).await
+    }
+
+    /// The same, for somebody who waits or for nobody yet.
+    pub async fn run_as<T, F>(&self, urgency: Urgency, charge: Option<Charge>, work: &Work, job: F) -> Result<T, Error>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Work) -> Result<T, Error> + Send + 'static,
+    {
         let leave = work.clone();
-        let outcome = self.pool.run(Urgency::Live, work, move || {
+        let outcome = self.pool.run(urgency, work, move || {
             let result = job(&leave);
             drop(charge);
             result

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::{decode, encode, plan, render, source, transform};
+use crate::{catalog, decode, encode, plan, render, source, transform};
 
 /// Why there is no answer; the union of the rooms' errors. Clones are cheap: a flight's failure goes to all who wait.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -20,6 +20,9 @@ pub enum Error {
     /// The source.
     #[error(transparent)]
     Source(#[from] source::Error),
+    /// The catalog of uploaded originals.
+    #[error(transparent)]
+    Catalog(#[from] catalog::Error),
     /// The original's bytes.
     #[error(transparent)]
     Decode(Arc<decode::Error>),
@@ -38,6 +41,9 @@ pub enum Error {
         /// When to try again.
         retry_after: Duration,
     },
+    /// The derivative store did not take what was made ahead of time. What a request waits for is answered all the same.
+    #[error("the derivative store failed: {0}")]
+    Store(Arc<str>),
     /// A defect of ours: a task that panicked.
     #[error("an internal error: {0}")]
     Internal(Arc<str>),
@@ -102,9 +108,11 @@ impl Error {
             Self::NoCategory(_)
             | Self::Plan(_)
             | Self::Source(source::Error::Loop | source::Error::BreakerOpen { .. } | source::Error::Busy)
+            | Self::Catalog(_)
             | Self::Encode(_)
             | Self::Render(_)
             | Self::RateLimited { .. }
+            | Self::Store(_)
             | Self::Internal(_) => None,
         }
     }

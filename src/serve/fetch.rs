@@ -45,9 +45,9 @@ impl Origin {
         client: &Client,
         work: &Work,
     ) -> Result<Arc<Fetched>, Error> {
-        let (origin, wanted, client, asset) = (self.clone(), wanted.clone(), client.clone(), wanted.asset);
+        let (origin, wanted, client, original) = (self.clone(), wanted.clone(), client.clone(), wanted.original);
         let load = |work: Work| async move { origin.fetch_alone(&wanted, &client, None, &work).await.map(Arc::new) };
-        let (outcome, _) = self.fetches.join(asset, work.deadline(), load).await;
+        let (outcome, _) = self.fetches.join(original, work.deadline(), load).await;
         outcome.ok_or_else(|| Error::Internal("fetching the original ended abnormally".into()))?
     }
 
@@ -59,6 +59,7 @@ impl Origin {
         prepaid: Option<Charge>,
         work: &Work,
     ) -> Result<Fetched, Error> {
+        let id = self.source_id(wanted).await?;
         let begun = Instant::now();
         let deadline = work.deadline();
         let bytes_max = wanted.category.limits.source_bytes_max;
@@ -75,7 +76,7 @@ impl Origin {
             }
         };
         let source = &wanted.category.source;
-        let (meta, bytes, mut charge) = source.fetch(&wanted.id, &client.context, deadline, admit).await?;
+        let (meta, bytes, mut charge) = source.fetch(&id, &client.context, deadline, admit).await?;
         charge.shrink(bytes.len() as u64);
         let bytes = Bytes::from_owner(Charged { bytes, _charge: charge });
         Ok(Fetched { bytes, meta, time: begun.elapsed() })

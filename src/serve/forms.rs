@@ -111,7 +111,7 @@ impl Origin {
         work: &Work,
     ) -> Result<Option<Arc<Known>>, Error> {
         let begun = Instant::now();
-        let key = Known::key(wanted.asset);
+        let key = Known::key(wanted);
         let remembered = self.stored(&key, &wanted.tags);
         let state = self.state(wanted, client, work);
         let (remembered, state) = tokio::join!(remembered, state);
@@ -141,9 +141,7 @@ impl Origin {
         header: &Arc<Header>,
         work: &Work,
     ) -> Result<Option<Arc<Known>>, Error> {
-        if !fetched.meta.lasting() {
-            return Ok(None);
-        }
+        let Some(state) = wanted.state(&fetched.meta) else { return Ok(None) };
         let digest = match wanted.category.checked {
             false => None,
             true => {
@@ -151,17 +149,17 @@ impl Origin {
                 Some(self.renderer.run(None, work, move |_: &Work| Ok(Digest::of(&bytes))).await?)
             }
         };
-        let known = Known::new(fetched.meta.validator.as_str().into(), header, digest);
+        let known = Known::new(state, header, digest);
         self.keep_known(wanted, &known);
         Ok(Some(Arc::new(known)))
     }
 
     fn keep_known(&self, wanted: &Wanted, known: &Known) {
         let entry = Arc::new(Entry::json(Bytes::from(known.to_json())));
-        self.memory.keep_source(Known::key(wanted.asset), entry.clone());
+        self.memory.keep_source(Known::key(wanted), entry.clone());
         // Whether a small picture has no mezzanines is told by its header again, which costs less than an object.
         if let Some(derivatives) = self.derivatives.as_ref().filter(|_| known.has_mezzanines(&wanted.category.look)) {
-            derivatives.keep_newest(&Known::key(wanted.asset), &entry, &asset_tags(wanted));
+            derivatives.keep_newest(&Known::key(wanted), &entry, &asset_tags(wanted));
         }
     }
 
@@ -249,7 +247,7 @@ impl Origin {
         let (origin, wanted_of_flight, client) = (self.clone(), wanted.clone(), client.clone());
         let make =
             |work: Work| async move { origin.make_forms(&wanted_of_flight, &client, begun, urgency, &work).await };
-        let (outcome, _) = self.mezzanines.join(wanted.asset, work.deadline(), make).await;
+        let (outcome, _) = self.mezzanines.join(wanted.original, work.deadline(), make).await;
         outcome.ok_or_else(|| Error::Internal("making the mezzanines ended abnormally".into()))?
     }
 
@@ -315,7 +313,7 @@ impl Origin {
                     origin.memory.keep_source(key, Arc::from(entry));
                 }
             };
-            derivatives.keep(&key, entry, &tags, self.lost(key, &tags, adopt));
+            derivatives.keep_mezzanine(&key, entry, &tags, self.lost(key, &tags, adopt));
         }
     }
 

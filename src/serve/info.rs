@@ -8,11 +8,12 @@ use serde_json::{Value, json};
 use super::fetch::Fetched;
 use super::wanted::Wanted;
 use super::{Error, Origin};
-use crate::base::{Digest, Format, Limits, Stages, Work};
+use crate::base::{Digest, Format, Stages, Work};
 use crate::cache::Entry;
-use crate::decode::{self, Header, Model};
+use crate::decode::{self, Model};
+use crate::pixels::Picture;
 use crate::plan::Plan;
-use crate::render::{self, Job, Look, Order, Target};
+use crate::render::{self, Job, Order, Target};
 use crate::{inspect, transform};
 
 /// The side of the small picture that colours and hashes are taken from.
@@ -21,8 +22,18 @@ const SAMPLE_SIDE: u32 = 100;
 impl Origin {
     /// The entry of `info.json`.
     pub(super) async fn info_entry(&self, wanted: &Wanted, fetched: &Fetched, work: &Work) -> Result<Entry, Error> {
+        let order = self.sample_order(wanted, fetched, work).await?;
+        let needed = order.bytes_of_work()?;
+        self.renderer.budget().check(needed)?;
+        let charge = self.renderer.budget().charge(needed, work.deadline()).await?;
+        let json = self.renderer.run(Some(charge), work, move |work| describe(&order, work)).await?;
+        Ok(Entry::json(Bytes::from(json)))
+    }
+
+    /// What a small form of an original is made by.
+    pub(super) async fn sample_order(&self, wanted: &Wanted, fetched: &Fetched, work: &Work) -> Result<Order, Error> {
         let header = self.probe(wanted, &fetched.bytes, work).await?;
-        let order = Order {
+        Ok(Order {
             source: fetched.bytes.clone(),
             original: header.clone(),
             header,
@@ -30,12 +41,7 @@ impl Origin {
             target: Target::Format(Format::Png),
             look: wanted.category.look.clone(),
             limits: wanted.category.limits,
-        };
-        let needed = order.bytes_of_work()?;
-        self.renderer.budget().check(needed)?;
-        let charge = self.renderer.budget().charge(needed, work.deadline()).await?;
-        let json = self.renderer.run(Some(charge), work, move |work| describe(&order, work)).await?;
-        Ok(Entry::json(Bytes::from(json)))
+        })
     }
 
     /// The entry of an original's own bytes.
@@ -46,8 +52,13 @@ impl Origin {
 }
 
 fn describe(order: &Order, work: &Work) -> Result<Vec<u8>, render::Error> {
-    let sample = sample(&order.source, &order.header, &order.plan, &order.limits, &order.look, work)?;
-    let facts = inspect::facts(&sample);
+    let (sample, _) = sample(order, render::order::MARGIN_PERCENT, work)?;
+    Ok(serde_json::to_vec_pretty(&facts(order, &sample)).expect("a JSON value serialises"))
+}
+
+/// What is told of an original, by a small form of it.
+pub(super) fn facts(order: &Order, sample: &Picture) -> Value {
+    let facts = inspect::facts(sample);
     let header = &*order.header;
     let upright = header.upright();
     let colours: Vec<Value> = facts
@@ -58,7 +69,7 @@ fn describe(order: &Order, work: &Work) -> Result<Vec<u8>, render::Error> {
             json!({ "hex": format!("#{red:02x}{green:02x}{blue:02x}"), "share": (f64::from(colour.share) * 1000.0).round() / 1000.0 })
         })
         .collect();
-    let value = json!({
+    json!({
         "format": header.format.extension(),
         "content_type": header.format.mime(),
         "width": upright.width,
@@ -81,28 +92,19 @@ fn describe(order: &Order, work: &Work) -> Result<Vec<u8>, render::Error> {
         "flat": facts.flat,
         "blake3": Digest::of(&order.source).hex(64),
         "version": format!("h{}", Digest::of(&order.source).hex(16)),
-    });
-    Ok(serde_json::to_vec_pretty(&value).expect("a JSON value serialises"))
+    })
 }
 
-fn sample(
-    source: &[u8],
-    header: &Header,
-    plan: &Plan,
-    limits: &Limits,
-    look: &Look,
-    work: &Work,
-) -> Result<crate::pixels::Picture, render::Error> {
+/// The small form, decoded at a scale that leaves such a margin (0: whole), and whether the original is damaged.
+pub(super) fn sample(order: &Order, margin_percent: u32, work: &Work) -> Result<(Picture, bool), render::Error> {
+    let Order { source, header, plan, limits, look, .. } = order;
     let geometry = render::order::geometry(header, plan)?;
     let mut stages = Stages::default();
-    let want = decode::Want {
-        region: geometry.region_px(header.size),
-        target: geometry.scaled,
-        margin_percent: render::order::MARGIN_PERCENT,
-    };
-    let decoded =
-        render::timed(&mut stages, crate::base::Stage::Decode, || decode::decode(source, header, &want, limits, work))?;
-    Ok(transform::apply(decoded.picture, decoded.covers, &geometry, plan, look.light, None, work)?)
+    let want = decode::Want { region: geometry.region_px(header.size), target: geometry.scaled, margin_percent };
+    let decode = || decode::decode(source, header, &want, limits, work);
+    let decoded = render::timed(&mut stages, crate::base::Stage::Decode, decode)?;
+    let picture = transform::apply(decoded.picture, decoded.covers, &geometry, plan, look.light, None, work)?;
+    Ok((picture, decoded.damaged))
 }
 
 fn exif_json(exif: &[u8], location: bool) -> Value {

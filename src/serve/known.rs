@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Error;
 use super::wanted::Wanted;
-use crate::base::{AssetDigest, Digest, Format, Orientation, Size, VariantKey};
+use crate::base::{Digest, Format, Orientation, Size, VariantKey};
 use crate::decode::{Header, Model};
 use crate::plan::{Plan, Version};
 use crate::render::{Form, Look, form, mezzanine, order};
@@ -55,8 +55,12 @@ impl Known {
     }
 
     /// Where it is kept.
-    pub fn key(asset: AssetDigest) -> VariantKey {
-        VariantKey { asset, digest: Digest::of_parts(&[b"known"]) }
+    pub fn key(wanted: &Wanted) -> VariantKey {
+        let digest = match wanted.category.catalogued {
+            true => Digest::of_parts(&[b"known", &wanted.original.0.0]),
+            false => Digest::of_parts(&[b"known"]),
+        };
+        VariantKey { asset: wanted.asset, digest }
     }
 
     /// Where the mezzanine of a width is kept. The URL's version is no part of it: all versions of a URL that the source answers

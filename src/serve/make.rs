@@ -29,7 +29,13 @@ pub struct Made {
 
 impl Origin {
     /// The flight. What it brings is in memory before it ends, so that who comes after it finds it there.
-    pub(super) async fn make(self: Arc<Self>, wanted: Wanted, client: Client, work: Work) -> Result<Made, Error> {
+    pub(super) async fn make(
+        self: Arc<Self>,
+        wanted: Wanted,
+        client: Client,
+        urgency: Urgency,
+        work: Work,
+    ) -> Result<Made, Error> {
         // Another flight of this key may have landed between the caller's look into memory and this one's start.
         if let Some(answer) = self.recall(&wanted) {
             let key = VariantKey { asset: wanted.asset, digest: answer.key };
@@ -45,7 +51,7 @@ impl Origin {
             }
             return Ok(Made { key, entry, phase: Phase::Store, stages });
         }
-        let made = self.clone().make_anew(&wanted, &client, stages, Urgency::Live, &work).await;
+        let made = self.clone().make_anew(&wanted, &client, stages, urgency, &work).await;
         if let Err(error) = &made {
             self.remember(wanted.key, error);
         }
@@ -139,7 +145,10 @@ impl Origin {
         // As of before the original was read: a purge in between takes what was made from the old one.
         entry.date(made_at_ms);
         let entry = Arc::new(entry);
-        self.keep(wanted, key, &entry);
+        match urgency {
+            Urgency::Live => self.keep(wanted, key, &entry),
+            Urgency::Ahead => self.keep_surely(wanted, key, &entry).await?,
+        }
         Ok(Made { key, entry, phase: Phase::Miss, stages })
     }
 
@@ -158,6 +167,32 @@ impl Origin {
         Ok(fetched)
     }
 
+    /// Keeps what nobody waits for: done when it is in the store, so that whoever had it made can say so.
+    pub(super) async fn keep_surely(
+        self: &Arc<Self>,
+        wanted: &Wanted,
+        key: VariantKey,
+        entry: &Arc<Entry>,
+    ) -> Result<(), Error> {
+        if !self.purges.allow(&wanted.tags, &wanted.asset, entry.made_at_ms) {
+            return Ok(());
+        }
+        self.memory.keep(key, entry.clone());
+        if wanted.is_alias() {
+            self.memory.keep_alias(wanted.key, key);
+        }
+        if let Some(derivatives) = self.derivatives.as_ref().filter(|_| !entry.damaged) {
+            let store = |error: crate::object::Error| Error::Store(error.to_string().into());
+            let lost = self.lost_variant(key, &wanted.tags);
+            derivatives.put(&key, entry, &wanted.tags, lost).await.map_err(store)?;
+            if wanted.is_alias() {
+                let lost = self.lost_alias(wanted.key, &wanted.tags);
+                derivatives.put_alias(&wanted.key, &key, entry.made_at_ms, lost).await.map_err(store)?;
+            }
+        }
+        Ok(())
+    }
+
     fn keep(self: &Arc<Self>, wanted: &Wanted, key: VariantKey, entry: &Arc<Entry>) {
         if !self.purges.allow(&wanted.tags, &wanted.asset, entry.made_at_ms) {
             return;
@@ -168,23 +203,30 @@ impl Origin {
         }
         // What could be saved of a broken original is not worth keeping for ever: the original may be mended.
         if let Some(derivatives) = self.derivatives.as_ref().filter(|_| !entry.damaged) {
-            let adopt = move |origin: &Self, found| {
-                if let Found::Entry(entry) = found {
-                    origin.memory.keep(key, Arc::from(entry));
-                }
-            };
-            derivatives.keep(&key, entry, &wanted.tags, self.lost(key, &wanted.tags, adopt));
+            derivatives.keep(&key, entry, &wanted.tags, self.lost_variant(key, &wanted.tags));
             if wanted.is_alias() {
-                let alias = wanted.key;
-                let adopt = move |origin: &Self, found| {
-                    if let Found::Alias(chosen) = found {
-                        origin.memory.keep_alias(alias, chosen.key);
-                    }
-                };
-                let lost = self.lost(alias, &wanted.tags, adopt);
-                derivatives.keep_alias(&alias, &key, entry.made_at_ms, lost);
+                let lost = self.lost_alias(wanted.key, &wanted.tags);
+                derivatives.keep_alias(&wanted.key, &key, entry.made_at_ms, lost);
             }
         }
+    }
+
+    fn lost_variant(self: &Arc<Self>, key: VariantKey, tags: &Tags) -> impl FnOnce(Found) -> Verdict + Send + 'static {
+        let adopt = move |origin: &Self, found| {
+            if let Found::Entry(entry) = found {
+                origin.memory.keep(key, Arc::from(entry));
+            }
+        };
+        self.lost(key, tags, adopt)
+    }
+
+    fn lost_alias(self: &Arc<Self>, alias: VariantKey, tags: &Tags) -> impl FnOnce(Found) -> Verdict + Send + 'static {
+        let adopt = move |origin: &Self, found| {
+            if let Found::Alias(chosen) = found {
+                origin.memory.keep_alias(alias, chosen.key);
+            }
+        };
+        self.lost(alias, tags, adopt)
     }
 
     /// What is done about what another machine stored first: it is adopted, unless it has had its day.

@@ -4,7 +4,10 @@
 //!
 //! Always true: identical misses that overlap are made once, and what nobody waits for is not made.
 
+mod ahead;
+mod catalogued;
 mod error;
+mod examine;
 mod fetch;
 mod forms;
 mod health;
@@ -20,7 +23,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use crate::cache::Entry;
+pub use ahead::Prepared;
 pub use error::Error;
+pub use examine::Examined;
 pub use health::{Component, State};
 pub use origin::{Category, Origin, Parts};
 pub use purge::{Purge, Purged};

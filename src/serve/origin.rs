@@ -14,8 +14,9 @@ use super::wanted::Wanted;
 use super::{Answer, Client, Error, Phase, Policy};
 use crate::base::{AssetDigest, Deadline, Digest, Limits, Stages, VariantKey};
 use crate::cache::{Derivatives, Flights, Memory, Purges, Role};
+use crate::catalog::Catalog;
 use crate::plan::{self, Request, Urls, Version};
-use crate::render::{Look, Renderer};
+use crate::render::{Look, Renderer, Urgency};
 use crate::source::{OriginalMeta, Source};
 
 /// A configured collection.
@@ -35,6 +36,8 @@ pub struct Category {
     pub limits: Limits,
     /// Whether a version must be the original's own digest.
     pub checked: bool,
+    /// Whether its originals were uploaded: the catalog says which versions there are, and under which key each lies.
+    pub catalogued: bool,
 }
 
 /// What an origin is built of.
@@ -52,6 +55,8 @@ pub struct Parts {
     pub renderer: Renderer,
     /// For how long what does not exist or is broken is remembered.
     pub negative_ttl: Duration,
+    /// Where versions of uploaded originals are recorded. Asked on misses alone.
+    pub catalog: Option<Catalog>,
 }
 
 /// The origin. One a process.
@@ -69,6 +74,7 @@ pub struct Origin {
     pub(super) stats: Flights<AssetDigest, Result<OriginalMeta, Error>>,
     validators: moka::sync::Cache<AssetDigest, (Instant, Arc<str>)>,
     negative_ttl: Duration,
+    pub(super) catalog: Option<Catalog>,
     ready: AtomicBool,
     epoch: AtomicU64,
 }
@@ -93,6 +99,7 @@ impl Origin {
             stats: Flights::default(),
             validators: moka::sync::Cache::builder().max_capacity(VALIDATORS_MAX).build(),
             negative_ttl: parts.negative_ttl,
+            catalog: parts.catalog,
             ready: AtomicBool::new(false),
             epoch: AtomicU64::new(0),
         })
@@ -161,6 +168,7 @@ impl Origin {
     pub fn peek(&self, request: &Request, client: &Client) -> Option<Answer> {
         let category = self.categories.get(&*request.category)?;
         let validator = match request.version {
+            Version::Latest if category.catalogued => return None,
             Version::Latest => Some(self.fresh_validator(category, &AssetDigest::new(&category.name, &request.id))?),
             Version::Number(_) | Version::Hash(_) => None,
         };
@@ -171,11 +179,14 @@ impl Origin {
     /// The answer, from wherever it is, or made now.
     pub async fn answer(
         self: &Arc<Self>,
-        request: Request,
+        mut request: Request,
         client: Client,
         deadline: Deadline,
     ) -> Result<Answer, Error> {
         let category = self.category(&request.category)?;
+        if category.catalogued && request.version == Version::Latest {
+            request.version = self.current(&request.category, &request.id).await?;
+        }
         let validator = match request.version {
             Version::Latest => Some(self.validator(&category, &request.id, &client, deadline).await?),
             Version::Number(_) | Version::Hash(_) => None,
@@ -188,7 +199,8 @@ impl Origin {
             return Err(failure);
         }
         let key = wanted.key;
-        let (outcome, role) = self.variants.join(key, deadline, |work| self.clone().make(wanted, client, work)).await;
+        let (outcome, role) =
+            self.variants.join(key, deadline, |work| self.clone().make(wanted, client, Urgency::Live, work)).await;
         let made = outcome.ok_or_else(|| Error::Internal("the work on this variant ended abnormally".into()))??;
         let collapsed = role == Role::Follower && matches!(made.phase, Phase::Miss);
         let phase = if collapsed { Phase::Collapsed } else { made.phase };
@@ -209,9 +221,14 @@ impl Origin {
         }
     }
 
-    fn fresh_validator(&self, category: &Category, asset: &AssetDigest) -> Option<Arc<str>> {
+    pub(super) fn fresh_validator(&self, category: &Category, asset: &AssetDigest) -> Option<Arc<str>> {
         let (since, validator) = self.validators.get(asset)?;
         (since.elapsed() < category.policy.latest_max_age.max(Duration::from_secs(1))).then_some(validator)
+    }
+
+    /// Remembers what `v0` of an asset is.
+    pub(super) fn keep_validator(&self, asset: AssetDigest, validator: Arc<str>) {
+        self.validators.insert(asset, (Instant::now(), validator));
     }
 
     /// Forgets what `v0` of an asset is.
@@ -220,7 +237,7 @@ impl Origin {
     }
 
     /// What `v0` is now: the source is asked at most once in the category's max-age for it.
-    async fn validator(
+    pub(super) async fn validator(
         self: &Arc<Self>,
         category: &Arc<Category>,
         id: &str,
@@ -241,7 +258,7 @@ impl Origin {
         match outcome.unwrap_or_else(|| Err(Error::Internal("asking the source ended abnormally".into()))) {
             Ok(meta) => {
                 let validator: Arc<str> = meta.validator.into();
-                self.validators.insert(asset, (Instant::now(), validator.clone()));
+                self.keep_validator(asset, validator.clone());
                 Ok(validator)
             }
             Err(error) => {

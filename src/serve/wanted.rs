@@ -7,17 +7,20 @@ use crate::base::{AssetDigest, Format, VariantKey};
 use crate::cache::Tags;
 use crate::plan::{Ask, Bucket, Output, Plan, Quality, QualityStep, Request, Version};
 use crate::render::Target;
-use crate::source;
+use crate::source::{self, OriginalMeta};
 
 /// A request, resolved.
 #[derive(Clone, Debug)]
 pub struct Wanted {
     pub category: Arc<Category>,
     pub asset: AssetDigest,
+    /// What names the original among those that are being read: each version of an uploaded asset is one.
+    pub original: AssetDigest,
     pub id: String,
     pub version: Version,
     pub version_text: String,
-    /// What `v0` means now, where the URL says `v0` and the source can tell when that changes.
+    /// The original's state where that is known without asking the source: what `v0` means now, where the URL says `v0` and the
+    /// source can tell when that changes; the version of an uploaded original, which never changes.
     pub validator: Option<Arc<str>>,
     pub tags: Tags,
     pub what: What,
@@ -56,16 +59,34 @@ impl Wanted {
         };
         let key = VariantKey::new(asset, &version_text, &plan_text, output, &category.look_digest);
         let tags = Tags { category: category.name.clone(), preset: request.preset.clone() };
+        let validator = if category.catalogued {
+            Some(version_text.as_str().into())
+        } else {
+            validator.filter(|state| source::lasts(state)).map(Into::into)
+        };
+        let original = match category.catalogued {
+            true => AssetDigest::new(&category.name, &format!("{}\0{version_text}", request.id)),
+            false => asset,
+        };
         Self {
             asset,
+            original,
             id: request.id.clone(),
             version: request.version.clone(),
             version_text,
-            validator: validator.filter(|state| source::lasts(state)).map(Into::into),
+            validator,
             tags,
             what,
             key,
             category,
+        }
+    }
+
+    /// The state of an original that was fetched; none where the source cannot tell when it changes.
+    pub fn state(&self, meta: &OriginalMeta) -> Option<Arc<str>> {
+        match &self.validator {
+            Some(version) if self.category.catalogued => Some(version.clone()),
+            _ => meta.lasting().then(|| meta.validator.as_str().into()),
         }
     }
 

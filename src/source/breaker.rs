@@ -1,9 +1,6 @@
 //! The circuit breaker: a source that keeps failing is left alone for a while, then tried with care.
 //!
-//! ```text
-//! closed --failures in a row--> open --after a while--> half-open --successes--> closed
-//!                                 ^------- a failure -------'
-//! ```
+//! Its states are [`Circuit`]'s.
 //!
 //! "There is no such original" is an answer like any other, so it is a success. A fetch counts when its body has been
 //! read; one that nobody reads to its end counts neither way.
@@ -12,12 +9,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
-use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use super::watched::{self, Watcher};
 use super::{Backend, Context, Error, Fault, Original, OriginalMeta, meters};
-use crate::base::Deadline;
+pub use crate::base::CircuitState as State;
+use crate::base::{Circuit, CircuitSettings, Deadline, Went};
 
 /// When the breaker opens, and when it closes.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -38,38 +35,12 @@ impl Default for Settings {
     }
 }
 
-/// What the breaker does with the next fetch.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[repr(u8)]
-pub enum State {
-    /// Lets it through.
-    Closed = 0,
-    /// Lets a few through, to see.
-    HalfOpen = 1,
-    /// Refuses it.
-    Open = 2,
-}
-
-#[derive(Debug)]
-enum Phase {
-    Closed { failures: u32 },
-    HalfOpen { successes: u32, under_way: u32 },
-    Open { until: Instant },
-}
-
-#[derive(Debug)]
-struct Inner {
-    phase: Phase,
-    /// Counts changes of phase: what began in an earlier one says nothing in this one.
-    era: u64,
-}
-
 /// A backend with a breaker before it.
 #[derive(Clone, Debug)]
 pub struct Breaker {
     backend: Arc<dyn Backend>,
-    settings: Settings,
-    inner: Arc<Mutex<Inner>>,
+    fair_time: Duration,
+    circuit: Arc<Circuit>,
     category: Arc<str>,
 }
 
@@ -77,91 +48,40 @@ impl Breaker {
     /// Around a backend; closed.
     pub fn new(backend: Arc<dyn Backend>, settings: Settings, category: Arc<str>) -> Self {
         meters::breaker(&category, State::Closed);
-        let inner = Inner { phase: Phase::Closed { failures: 0 }, era: 0 };
-        Self { backend, settings, inner: Arc::new(Mutex::new(inner)), category }
+        let Settings { failures, open_for, successes, fair_time } = settings;
+        let circuit = Circuit::new(CircuitSettings { failures, open_for, successes, ask_again: fair_time });
+        Self { backend, fair_time, circuit: Arc::new(circuit), category }
     }
 
     /// What it does now.
     pub fn state(&self) -> State {
-        match self.inner.lock().phase {
-            Phase::Closed { .. } => State::Closed,
-            Phase::HalfOpen { .. } => State::HalfOpen,
-            Phase::Open { until } if until <= Instant::now() => State::HalfOpen,
-            Phase::Open { .. } => State::Open,
-        }
+        self.circuit.state(Instant::now().into_std())
     }
 
     /// As if so much time had passed since it opened.
     #[cfg(test)]
     pub(super) fn age(&self, by: Duration) {
-        if let Phase::Open { until } = &mut self.inner.lock().phase {
-            *until -= by;
-        }
+        self.circuit.age(by);
     }
 
     /// Leave for one fetch, or after how long to ask again.
     fn admit(&self) -> Result<Leave, Fault> {
-        let refuse = |retry_after| Err(Fault::Own(Error::BreakerOpen { retry_after }));
         let now = Instant::now();
-        let mut inner = self.inner.lock();
-        if let Phase::Open { until } = inner.phase {
-            if now < until {
-                return refuse(until - now);
+        match self.circuit.admit(now.into_std()) {
+            Err(retry_after) => Err(Fault::Own(Error::BreakerOpen { retry_after })),
+            Ok((era, changed)) => {
+                self.tell(changed);
+                Ok(Leave { breaker: self.clone(), era, since: now, settled: false })
             }
-            self.change(&mut inner, Phase::HalfOpen { successes: 0, under_way: 0 });
-        }
-        if let Phase::HalfOpen { successes, under_way } = &mut inner.phase {
-            if *successes + *under_way >= self.settings.successes.max(1) {
-                return refuse(self.settings.fair_time);
-            }
-            *under_way += 1;
-        }
-        Ok(Leave { breaker: self.clone(), era: inner.era, since: now, settled: false })
-    }
-
-    fn settle(&self, era: u64, how: How) {
-        let mut inner = self.inner.lock();
-        if inner.era != era {
-            return;
-        }
-        let next = match (&mut inner.phase, how) {
-            (Phase::Open { .. }, _) | (Phase::Closed { .. }, How::Unknown) => None,
-            (Phase::Closed { failures }, How::Well) => {
-                *failures = 0;
-                None
-            }
-            (Phase::Closed { failures }, How::Ill) => {
-                *failures += 1;
-                (*failures >= self.settings.failures.max(1)).then(|| self.opened())
-            }
-            (Phase::HalfOpen { under_way, .. }, How::Unknown) => {
-                *under_way -= 1;
-                None
-            }
-            (Phase::HalfOpen { successes, under_way }, How::Well) => {
-                *under_way -= 1;
-                *successes += 1;
-                (*successes >= self.settings.successes.max(1)).then_some(Phase::Closed { failures: 0 })
-            }
-            (Phase::HalfOpen { .. }, How::Ill) => Some(self.opened()),
-        };
-        if let Some(next) = next {
-            self.change(&mut inner, next);
         }
     }
 
-    fn opened(&self) -> Phase {
-        Phase::Open { until: Instant::now() + self.settings.open_for }
+    fn settle(&self, era: u64, went: Went) {
+        self.tell(self.circuit.settle(era, went, Instant::now().into_std()));
     }
 
-    fn change(&self, inner: &mut Inner, next: Phase) {
-        let state = match next {
-            Phase::Closed { .. } => State::Closed,
-            Phase::HalfOpen { .. } => State::HalfOpen,
-            Phase::Open { .. } => State::Open,
-        };
-        inner.phase = next;
-        inner.era += 1;
+    fn tell(&self, changed: Option<State>) {
+        let Some(state) = changed else { return };
         meters::breaker(&self.category, state);
         match state {
             State::Open => tracing::warn!(category = %self.category, "a source fails again and again; left alone"),
@@ -197,21 +117,13 @@ impl Backend for Breaker {
             let leave = self.admit()?;
             match self.backend.stat(id, context, deadline).await {
                 Ok(meta) => {
-                    leave.settle(How::Well);
+                    leave.settle(Went::Well);
                     Ok(meta)
                 }
                 Err(fault) => Err(leave.failed(fault)),
             }
         })
     }
-}
-
-/// What a fetch says of the source.
-#[derive(Clone, Copy)]
-enum How {
-    Well,
-    Ill,
-    Unknown,
 }
 
 /// Leave for one fetch. Dropped unsettled, it says nothing.
@@ -223,27 +135,27 @@ struct Leave {
 }
 
 impl Leave {
-    fn settle(mut self, how: How) {
+    fn settle(mut self, how: Went) {
         self.settled = true;
         self.breaker.settle(self.era, how);
     }
 
     fn failed(self, fault: Fault) -> Fault {
         let how = match &fault {
-            Fault::Answer(_) => How::Well,
+            Fault::Answer(_) => Went::Well,
             Fault::Source(error) => self.blame(error),
-            Fault::Own(_) => How::Unknown,
+            Fault::Own(_) => Went::Unknown,
         };
         self.settle(how);
         fault
     }
 
     /// Whether an error in mid-body or before is the source's fault.
-    fn blame(&self, error: &Error) -> How {
+    fn blame(&self, error: &Error) -> Went {
         match error {
-            Error::Timeout if self.since.elapsed() < self.breaker.settings.fair_time => How::Unknown,
-            Error::Timeout | Error::Unavailable(_) => How::Ill,
-            _ => How::Well,
+            Error::Timeout if self.since.elapsed() < self.breaker.fair_time => Went::Unknown,
+            Error::Timeout | Error::Unavailable(_) => Went::Ill,
+            _ => Went::Well,
         }
     }
 }
@@ -251,14 +163,14 @@ impl Leave {
 impl Drop for Leave {
     fn drop(&mut self) {
         if !self.settled {
-            self.breaker.settle(self.era, How::Unknown);
+            self.breaker.settle(self.era, Went::Unknown);
         }
     }
 }
 
 impl Watcher for Leave {
     fn ended(self, how: Result<(), &Error>) {
-        let how = how.map_or_else(|error| self.blame(error), |()| How::Well);
+        let how = how.map_or_else(|error| self.blame(error), |()| Went::Well);
         self.settle(how);
     }
 }

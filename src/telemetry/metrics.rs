@@ -79,6 +79,12 @@ declare! {
 
     Gauge FLIGHTS_UNDER_WAY = "fovea_flights_under_way": "Variants being made, whoever waits for them";
 
+    Counter INGEST_ACCEPTED = "fovea_ingest_accepted_total": "Originals that were taken, by the way they came";
+    Counter INGEST_REJECTED = "fovea_ingest_rejected_total": "Originals that were not taken, by reason";
+    Counter INGEST_BYTES = "fovea_ingest_bytes_total": "Bytes of originals that were taken";
+    Histogram INGEST_SECONDS = "fovea_ingest_seconds": "From an upload's head to its record, by stage (body, store, record)";
+    Counter JOB_CACHE = "fovea_job_cache_total": "Looks at jobs, by whether memory answered (hit, miss)";
+
     Counter RENDER_MEZZANINES = "fovea_render_mezzanines_total": "Mezzanines made";
     Counter RENDER_VARIANTS = "fovea_render_variants_total": "Variants made, by output format";
     Histogram RENDER_STAGE_SECONDS = "fovea_render_stage_seconds": "Time of a render's stages (decode, transform, encode), by stage";
@@ -87,6 +93,16 @@ declare! {
     Gauge RENDER_BUDGET_WAITING = "fovea_render_budget_waiting": "Requests waiting for memory";
     Gauge RENDER_THREADS_BUSY = "fovea_render_threads_busy": "Render threads at work";
     Gauge RENDER_QUEUE_JOBS = "fovea_render_queue_jobs": "Jobs waiting for a render thread";
+
+    Counter JOB_ENDED = "fovea_job_ended_total": "Tries of jobs that ended, by kind and how (completed, next, retry, failed, cancelled, released)";
+    Histogram JOB_SECONDS = "fovea_job_seconds": "From a job's start to the end of the try, by kind";
+    Histogram JOB_WAIT_SECONDS = "fovea_job_wait_seconds": "From when a job could be claimed to when it was, by priority";
+    Gauge QUEUE_DEPTH = "fovea_queue_depth": "Jobs that wait, by kind and priority";
+    Gauge QUEUE_OLDEST_SECONDS = "fovea_queue_oldest_seconds": "How long the oldest job has waited that could be claimed";
+    Gauge WORKER_RUNNING = "fovea_worker_running": "Jobs that this process is at";
+    Gauge WORKER_CONCURRENCY = "fovea_worker_concurrency": "Jobs that this process may be at";
+    Gauge WORKER_PRESSURE = "fovea_worker_pressure": "Steps by which this process has lowered its jobs at once, after failures";
+    Gauge WORKER_BREAKER_STATE = "fovea_worker_breaker_state": "A dependency's circuit breaker: 0 closed, 1 half open, 2 open";
 }
 
 /// Bounds of time, in seconds: from a memory hit to a miss's deadline.

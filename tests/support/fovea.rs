@@ -28,6 +28,24 @@ pub struct Fovea {
     client: Client<HttpConnector, Full<Bytes>>,
 }
 
+/// How a server is started.
+struct How<'a> {
+    /// The subcommand.
+    command: &'a str,
+    /// The API's token; empty is none.
+    token: &'a str,
+    /// Further lines of `[api]`.
+    api: &'a str,
+    /// Further environment.
+    environment: &'a [(&'a str, &'a str)],
+}
+
+impl Default for How<'_> {
+    fn default() -> Self {
+        Self { command: "serve", token: TOKEN, api: "", environment: &[] }
+    }
+}
+
 /// An answer, read whole.
 #[derive(Debug)]
 pub struct Response {
@@ -64,6 +82,53 @@ impl Fovea {
 
     /// A server in a folder that exists already, with further environment.
     pub async fn start_in(folder: tempfile::TempDir, config: &str, environment: &[(&str, &str)]) -> Self {
+        Self::start_as(folder, config, &How { environment, ..How::default() }).await
+    }
+
+    /// Origin and API, and nobody who does jobs.
+    pub async fn start_idle(config: &str) -> Self {
+        let how = How { environment: &[("FOVEA_WORKER__ENABLED", "false")], ..How::default() };
+        Self::start_as(tempfile::tempdir().expect("a temporary folder"), config, &how).await
+    }
+
+    /// Origin, API and worker in one process.
+    pub async fn start_all(config: &str) -> Self {
+        let how = How { command: "all", ..How::default() };
+        Self::start_as(tempfile::tempdir().expect("a temporary folder"), config, &how).await
+    }
+
+    /// A server whose section `[api]` says more.
+    pub async fn start_with_api(config: &str, api: &str) -> Self {
+        let how = How { api, ..How::default() };
+        Self::start_as(tempfile::tempdir().expect("a temporary folder"), config, &how).await
+    }
+
+    /// A server that nobody told a token.
+    pub async fn start_untold(config: &str) -> Self {
+        let how = How { token: "", ..How::default() };
+        Self::start_as(tempfile::tempdir().expect("a temporary folder"), config, &how).await
+    }
+
+    /// Ends it and starts it again, still without a token.
+    pub async fn restart_untold(mut self, config: &str) -> Self {
+        self.stop().await;
+        let how = How { token: "", ..How::default() };
+        Self::start_as(self.take_folder(), config, &how).await
+    }
+
+    /// Ends it as a power cut would (SIGKILL), and starts origin, API and worker in its folder.
+    pub async fn killed_and_started_all(mut self, config: &str) -> Self {
+        self.child.kill().expect("it is ours to kill");
+        self.child.wait().expect("it ends");
+        let how = How { command: "all", ..How::default() };
+        Self::start_as(self.take_folder(), config, &how).await
+    }
+
+    fn take_folder(&mut self) -> tempfile::TempDir {
+        std::mem::replace(&mut self.folder, tempfile::tempdir().expect("a temporary folder"))
+    }
+
+    async fn start_as(folder: tempfile::TempDir, config: &str, how: &How<'_>) -> Self {
         let originals = folder.path().join("originals");
         std::fs::create_dir_all(&originals).expect("a folder");
         for entry in [fixtures(), samples()].iter().flat_map(|dir| std::fs::read_dir(dir).expect("the folder is there"))
@@ -76,16 +141,16 @@ impl Fovea {
         let (http, api) = (free_port(), free_port());
         let http: SocketAddr = ([127, 0, 0, 1], http).into();
         let api: SocketAddr = ([127, 0, 0, 1], api).into();
-        let text = format!("{}\n{config}\n", base_config(folder.path(), http, api, config));
+        let text = format!("{}\n{config}\n", base_config(folder.path(), http, api, config, how));
         let file = folder.path().join("fovea.toml");
         std::fs::write(&file, text).expect("the config is written");
         let log = std::fs::File::create(folder.path().join("log.txt")).expect("a log");
         let child = Command::new(env!("CARGO_BIN_EXE_fovea"))
-            .args(["serve", "--config"])
+            .args([how.command, "--config"])
             .arg(&file)
             .current_dir(folder.path())
             .env_clear()
-            .envs(environment.iter().copied())
+            .envs(how.environment.iter().copied())
             .stdin(Stdio::null())
             .stdout(log.try_clone().expect("a handle"))
             .stderr(log)
@@ -140,8 +205,7 @@ impl Fovea {
     /// Ends it and gives its folder, so that another can be started there.
     pub async fn restart(mut self, config: &str) -> Self {
         self.stop().await;
-        let folder = std::mem::replace(&mut self.folder, tempfile::tempdir().expect("a temporary folder"));
-        Self::start_in(folder, config, &[]).await
+        Self::start_in(self.take_folder(), config, &[]).await
     }
 
     /// Memory that the process holds now, in bytes.
@@ -214,7 +278,8 @@ impl Fovea {
         lines.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
     }
 
-    async fn try_send(
+    /// Any request, to anywhere.
+    pub async fn try_send(
         &self,
         method: Method,
         url: &str,
@@ -250,11 +315,11 @@ pub fn samples() -> PathBuf {
 }
 
 /// The config of a test's server; a test's own text may replace the sections `[derivatives]` and `[category.pics]`.
-fn base_config(folder: &Path, http: SocketAddr, api: SocketAddr, own: &str) -> String {
+fn base_config(folder: &Path, http: SocketAddr, api: SocketAddr, own: &str, how: &How<'_>) -> String {
     let folder = folder.display();
     let mut sections = BTreeMap::new();
     sections.insert("[http]", format!("listen = \"{http}\"\naccess_log = \"none\"\n"));
-    sections.insert("[api]", format!("listen = \"{api}\"\ntoken = \"{TOKEN}\"\n"));
+    sections.insert("[api]", format!("listen = \"{api}\"\ntoken = \"{}\"\n{}", how.token, how.api));
     sections.insert("[derivatives]", format!("store = \"file:{folder}/derivatives\"\n"));
     let pics = format!("source = \"file:{folder}/originals\"\nunsigned = \"options\"\noriginals = \"public\"\n");
     sections.insert("[category.pics]", pics);

@@ -1,6 +1,7 @@
 //! What the tests start and ask: servers, and little else.
 #![allow(dead_code)]
 
+pub mod api;
 pub mod fovea;
 pub mod hostile;
 pub mod origin;

@@ -1,29 +1,26 @@
 //! `POST /v1/purge`: takes variants out of memory and store.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::Json;
 use axum::body::Body;
 use axum::extract::State;
-use axum::response::{IntoResponse, Response};
-use http::header::AUTHORIZATION;
-use http::{HeaderMap, Request};
-use http_body_util::{BodyExt, LengthLimitError, Limited};
+use http::Request;
 use serde::{Deserialize, Serialize};
-use subtle::ConstantTimeEq as _;
+use utoipa::ToSchema;
 
-use super::{Api, refuse};
+use super::Api;
+use super::extract::{Caller, body};
+use super::wire::ProblemDocument;
+use crate::auth::{Principal, Role};
+use crate::catalog;
 use crate::http::problem::{Problem, Refusal};
-use crate::serve::{Purge, Purged};
-
-/// How long a body may take.
-const BODY_TIMEOUT: Duration = Duration::from_secs(10);
+use crate::serve::Purge;
 
 /// What may be asked for, one at a time.
-#[derive(Deserialize, Debug, PartialEq)]
+#[derive(Deserialize, Debug, PartialEq, ToSchema)]
 #[serde(rename_all = "lowercase")]
-enum Wanted {
+pub enum Wanted {
     /// `category/id`: every variant of it.
     Asset(String),
     /// Every variant of every asset of it.
@@ -35,8 +32,8 @@ enum Wanted {
 }
 
 /// What was taken out.
-#[derive(Serialize)]
-struct Done {
+#[derive(Serialize, ToSchema)]
+pub struct Done {
     /// Objects deleted from the store now. A category's and a preset's are not deleted: what was made before the purge counts as
     /// missing from now on, and is made anew when asked for.
     deleted: u64,
@@ -44,43 +41,44 @@ struct Done {
     stored: bool,
 }
 
-/// Guards, reads, purges.
-pub(super) async fn purge(State(api): State<Arc<Api>>, request: Request<Body>) -> Response {
-    let (head, body) = request.into_parts();
-    match answer(&api, &head.headers, body).await {
-        Ok(Purged { deleted, stored }) => Json(Done { deleted, stored }).into_response(),
-        Err(problem) => refuse(&head.headers, problem),
-    }
-}
-
-async fn answer(api: &Api, headers: &HeaderMap, body: Body) -> Result<Purged, Problem> {
-    guard(api.token.as_deref(), headers)?;
-    let collected = tokio::time::timeout(BODY_TIMEOUT, Limited::new(body, api.body_bytes_max).collect()).await;
-    let bytes = match collected {
-        Ok(Ok(body)) => body.to_bytes(),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => return Err(Refusal::BodyTooLarge.into()),
-        Ok(Err(error)) => return Err(Problem::from(Refusal::BadBody).with_detail(error.to_string())),
-        Err(_) => return Err(Refusal::BodyTimeout.into()),
-    };
-    let what = wanted(&bytes)?;
+/// Forget what was made: of an asset, a category, a preset or one URL; in memory and in the store.
+#[utoipa::path(
+    post, path = "/v1/purge", tag = "purge", request_body = Wanted,
+    responses((status = 200, body = Done), (status = 400, body = ProblemDocument), (status = 403, body = ProblemDocument))
+)]
+pub async fn purge(State(api): State<Arc<Api>>, caller: Caller, request: Request<Body>) -> Result<Json<Done>, Problem> {
+    let principal = caller.at_least(Role::Operator)?;
+    let what = wanted(&body(request.into_body(), api.settings.body_bytes_max).await?)?;
+    allow(&api, principal, &what).await?;
     let purged = api.origin.purge(&what).await.map_err(|error| {
         tracing::warn!(?what, %error, "a purge failed");
         Problem::from(&error)
     })?;
     tracing::info!(?what, deleted = purged.deleted, stored = purged.stored, "purged");
-    Ok(purged)
+    Ok(Json(Done { deleted: purged.deleted, stored: purged.stored }))
 }
 
-/// Lets a request pass that bears the token. Compares in constant time; lengths may show.
-fn guard(token: Option<&str>, headers: &HeaderMap) -> Result<(), Problem> {
-    let Some(token) = token.filter(|token| !token.is_empty()) else { return Err(Refusal::Forbidden.into()) };
-    let Some(given) = headers.get(AUTHORIZATION) else { return Err(Refusal::Unauthorised.into()) };
-    let given = given.as_bytes();
-    let (scheme, given) = given.split_at(given.len().min("bearer ".len()));
-    if !scheme.eq_ignore_ascii_case(b"bearer ") {
-        return Err(Refusal::Unauthorised.into());
+/// What is nobody's asset is the server's own to purge, and everybody else's asset is not there.
+async fn allow(api: &Api, principal: &Principal, what: &Purge) -> Result<(), Problem> {
+    let Some(owner) = principal.sees() else { return Ok(()) };
+    let refused = || Problem::from(Refusal::Forbidden).with_detail("this takes an admin's key of the server itself");
+    let (category, id) = match what {
+        Purge::Asset { category, id } => (category.clone(), id.clone()),
+        Purge::Url(url) => {
+            let request = api.origin.urls().read_trusted(url).map_err(|error| Problem::from(&error))?;
+            (request.category.to_string(), request.id)
+        }
+        Purge::Category(_) | Purge::Preset { .. } => return Err(refused()),
+    };
+    if !principal.may_in(&category) {
+        return Err(refused());
     }
-    if bool::from(given.ct_eq(token.as_bytes())) { Ok(()) } else { Err(Refusal::Forbidden.into()) }
+    if api.ingest.takes(&category) {
+        api.catalog.asset(Some(owner), &category, &id).await.map(drop).map_err(|error: catalog::Error| error.into())
+    } else {
+        // A plain source has no owners: whoever may operate in the category may purge in it.
+        Ok(())
+    }
 }
 
 fn wanted(bytes: &[u8]) -> Result<Purge, Problem> {
@@ -116,31 +114,7 @@ fn path(url: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use http::HeaderValue;
-
     use super::*;
-
-    #[test]
-    fn only_the_token_opens() {
-        let check = |token: Option<&str>, given: Option<&'static str>, wanted: Option<u16>| {
-            let mut headers = HeaderMap::new();
-            if let Some(given) = given {
-                headers.insert(AUTHORIZATION, HeaderValue::from_static(given));
-            }
-            let refused = guard(token, &headers).err().map(|problem| problem.status.as_u16());
-            assert_eq!(refused, wanted, "{token:?} {given:?}");
-        };
-        check(Some("secret"), Some("Bearer secret"), None);
-        check(Some("secret"), Some("bearer secret"), None);
-        check(Some("secret"), Some("Bearer secrets"), Some(403));
-        check(Some("secret"), Some("Bearer "), Some(403));
-        check(Some("secret"), Some("Basic secret"), Some(401));
-        check(Some("secret"), Some("secret"), Some(401));
-        check(Some("secret"), None, Some(401));
-        check(None, Some("Bearer secret"), Some(403));
-        check(None, None, Some(403));
-        check(Some(""), Some("Bearer "), Some(403));
-    }
 
     #[test]
     fn bodies() {

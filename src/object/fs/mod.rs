@@ -3,8 +3,10 @@
 //! A derivative is written beside its place and then linked or renamed to it, so a reader (and a crash) sees all of it
 //! or nothing. Where the folder is bounded, `evict` takes the least recently used away, behind the requests.
 
+mod described;
 mod evict;
 mod frame;
+mod list;
 mod paths;
 mod pieces;
 
@@ -22,7 +24,7 @@ use futures_util::stream::{self, StreamExt};
 
 use self::frame::Frame;
 use self::pieces::{once, pieces, read_exactly};
-use super::{Error, Meta, ObjectStore, Put, PutOptions, Reading};
+use super::{Error, Listed, Meta, ObjectStore, Presigned, Put, PutOptions, Reading};
 
 /// A file up to this long is read whole when it is opened: one trip to the blocking threads instead of two.
 const EAGER_BYTES_MAX: u64 = 256 << 10;
@@ -36,6 +38,9 @@ const TOUCH_EVERY: Duration = Duration::from_secs(3600);
 pub enum Layout {
     /// A file is an object's bytes, as somebody put it there: originals. Validator and times are the file's.
     Plain,
+    /// A file is an object's bytes, and what was said of it lies in a second file beside it: originals that we took in. A put
+    /// is on the disk when it is answered.
+    Described,
     /// A file holds an object's metadata and then its bytes: derivatives, written by us alone.
     Framed,
 }
@@ -56,8 +61,8 @@ struct Shared {
 }
 
 impl Fs {
-    /// Objects in the folder `root`. A framed folder is made when it is not there, and cleared of what a crash left half
-    /// written, in the background; a plain one must exist.
+    /// Objects in the folder `root`. A framed or described folder is made when it is not there, and cleared of what a crash
+    /// left half written, in the background; a plain one must exist.
     pub fn new(root: impl AsRef<Path>, layout: Layout) -> Result<Self, Error> {
         Self::bounded(root, layout, None)
     }
@@ -67,7 +72,7 @@ impl Fs {
     pub fn bounded(root: impl AsRef<Path>, layout: Layout, bytes_max: Option<u64>) -> Result<Self, Error> {
         let root = root.as_ref();
         let wrong = |error: io::Error| Error::Location(format!("{}: {error}", root.display()));
-        if layout == Layout::Framed {
+        if layout != Layout::Plain {
             fs::create_dir_all(root).map_err(wrong)?;
         }
         let root = fs::canonicalize(root).map_err(wrong)?;
@@ -76,7 +81,7 @@ impl Fs {
         }
         let bound = bytes_max.filter(|_| layout == Layout::Framed).map(evict::Bound::new);
         let shared = Arc::new(Shared { root, layout, bound, temporary: AtomicU64::new(fastrand::u64(..)) });
-        if layout == Layout::Framed {
+        if layout != Layout::Plain {
             evict::at_start(&shared);
         }
         Ok(Self { shared })
@@ -129,6 +134,25 @@ impl ObjectStore for Fs {
         })
     }
 
+    fn put_file<'a>(
+        &'a self,
+        key: &'a str,
+        file: &'a Path,
+        options: &'a PutOptions,
+    ) -> BoxFuture<'a, Result<Put, Error>> {
+        let (key, file, options) = (key.to_owned(), file.to_owned(), options.clone());
+        self.run(move |shared| shared.put_file(&key, &file, &options))
+    }
+
+    fn presign_put<'a>(
+        &'a self,
+        _: &'a str,
+        _: Duration,
+        _: &'a PutOptions,
+    ) -> BoxFuture<'a, Result<Option<Presigned>, Error>> {
+        Box::pin(async { Ok(None) })
+    }
+
     fn delete<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<(), Error>> {
         let key = key.to_owned();
         self.run(move |shared| shared.delete(&key))
@@ -137,6 +161,11 @@ impl ObjectStore for Fs {
     fn delete_prefix<'a>(&'a self, prefix: &'a str) -> BoxFuture<'a, Result<u64, Error>> {
         let prefix = prefix.to_owned();
         self.run(move |shared| shared.delete_prefix(&prefix))
+    }
+
+    fn list<'a>(&'a self, prefix: &'a str, after: Option<&'a str>) -> BoxFuture<'a, Result<Vec<Listed>, Error>> {
+        let (prefix, after) = (prefix.to_owned(), after.map(str::to_owned));
+        self.run(move |shared| shared.list(&prefix, after.as_deref()))
     }
 
     fn ping<'a>(&'a self) -> BoxFuture<'a, Result<(), Error>> {
@@ -148,8 +177,8 @@ impl Shared {
     fn open(&self, key: &str) -> Result<Reading, Error> {
         let (file, found) = self.find(key)?;
         let length = found.len();
-        if self.layout == Layout::Plain {
-            let meta = plain_meta(&found);
+        if self.layout != Layout::Framed {
+            let meta = self.unframed_meta(key, &found)?;
             // A long original is not read before the caller has charged its bytes.
             let body = match length {
                 0..=EAGER_BYTES_MAX => once(read_exactly(&file, 0, length)?.into()),
@@ -173,7 +202,7 @@ impl Shared {
     fn head(&self, key: &str) -> Result<Meta, Error> {
         let (file, found) = self.find(key)?;
         match self.layout {
-            Layout::Plain => Ok(plain_meta(&found)),
+            Layout::Plain | Layout::Described => self.unframed_meta(key, &found),
             Layout::Framed => {
                 let head = read_exactly(&file, 0, found.len().min(frame::HEAD_BYTES_MAX))?;
                 self.frame(key, &head, found.len()).map(|frame| frame.meta)
@@ -196,6 +225,7 @@ impl Shared {
             return Ok(Put::Existed);
         }
         let head = match self.layout {
+            Layout::Described => return self.put_described(key, body, options),
             Layout::Plain => Vec::new(),
             Layout::Framed => frame::head(body.len() as u64, options)?,
         };
@@ -249,6 +279,9 @@ impl Shared {
         match fs::remove_file(&place) {
             Ok(()) => {
                 evict::removed(self, length);
+                if self.layout == Layout::Described {
+                    described::forget(&place);
+                }
                 paths::prune(&self.root, folder);
                 Ok(())
             }
@@ -273,7 +306,7 @@ impl Shared {
         paths::walk(&folder, start, &mut |path, found| {
             match fs::remove_file(path) {
                 Ok(()) => {
-                    if !paths::is_temporary(path) {
+                    if !paths::is_own(path) {
                         deleted += 1;
                     }
                     evict::removed(self, found.len());

@@ -9,6 +9,9 @@ use super::super::Error;
 /// How the names of files start that are being written. No key may have such a segment.
 pub const TEMPORARY: &str = ".fovea-part-";
 
+/// How the names of files start that hold what was said of an object beside them. No key may have such a segment.
+pub const DESCRIPTION: &str = ".fovea-meta-";
+
 /// A key's longest, in bytes.
 const KEY_BYTES_MAX: usize = 2048;
 /// How deep a walk goes.
@@ -26,7 +29,7 @@ pub fn join(root: &Path, key: &str) -> Result<PathBuf, Error> {
             "." | ".." => "a segment is made of dots",
             _ if segment.contains(['\0', '\\']) => "a segment holds a backslash or a zero",
             _ if segment.len() > 255 => "a segment is longer than 255 bytes",
-            _ if segment.starts_with(TEMPORARY) => "the name is reserved",
+            _ if segment.starts_with(TEMPORARY) || segment.starts_with(DESCRIPTION) => "the name is reserved",
             _ => {
                 path.push(segment);
                 continue;
@@ -52,6 +55,11 @@ pub fn inside(root: &Path, file: &File, path: &Path) -> io::Result<()> {
 /// Whether a file is one that was being written.
 pub fn is_temporary(path: &Path) -> bool {
     path.file_name().and_then(|name| name.to_str()).is_some_and(|name| name.starts_with(TEMPORARY))
+}
+
+/// Whether a file is ours and no object.
+pub fn is_own(path: &Path) -> bool {
+    path.file_name().and_then(|name| name.to_str()).is_some_and(|name| name.starts_with(".fovea-"))
 }
 
 /// Visits every file (and link, unfollowed) below a folder whose path in it starts with `start`. What vanishes meanwhile is

@@ -2,11 +2,14 @@
 //!
 //! What was said with a put is kept as the object's user metadata, so that one GET answers both.
 
+mod list;
 mod settings;
+mod upload;
 
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use aws_sdk_s3::Client;
 use aws_sdk_s3::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
@@ -17,8 +20,8 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use futures_util::stream::{self, StreamExt};
 
-pub use self::settings::{Encryption, Keys, Settings};
-use super::{Error, Meta, ObjectStore, Put, PutOptions, Reading};
+pub use self::settings::{Encryption, Keys, Multipart, Settings};
+use super::{Error, Listed, Meta, ObjectStore, Presigned, Put, PutOptions, Reading};
 
 /// How many keys one listing gives and one request deletes; the protocol's own bound.
 const KEYS_MAX: i32 = 1000;
@@ -139,25 +142,37 @@ impl S3 {
     }
 
     fn request(&self, key: &str, body: Bytes, options: &PutOptions) -> PutObjectFluentBuilder {
+        self.described(key, options).content_length(body.len() as i64).body(ByteStream::from(body))
+    }
+
+    /// A put without its body.
+    fn described(&self, key: &str, options: &PutOptions) -> PutObjectFluentBuilder {
         let settings = &self.settings;
-        let (encryption, key_id) = match &settings.encryption {
-            Encryption::None => (None, None),
-            Encryption::Aes256 => (Some(ServerSideEncryption::Aes256), None),
-            Encryption::Kms { key_id } => (Some(ServerSideEncryption::AwsKms), key_id.clone()),
-        };
+        let (encryption, key_id) = self.encryption();
         let user = options.user.clone().into_iter().collect();
         self.client
             .put_object()
             .bucket(&settings.bucket)
             .key(key)
-            .content_length(body.len() as i64)
-            .body(ByteStream::from(body))
             .set_content_type(options.content_type.clone())
             .set_cache_control(options.cache_control.clone().or_else(|| settings.cache_control.clone()))
             .set_metadata((!options.user.is_empty()).then_some(user))
             .set_server_side_encryption(encryption)
             .set_ssekms_key_id(key_id)
-            .set_storage_class(settings.storage_class.as_deref().map(StorageClass::from))
+            .set_storage_class(self.class(options))
+    }
+
+    fn class(&self, options: &PutOptions) -> Option<StorageClass> {
+        let class = options.storage_class.as_deref().or(self.settings.storage_class.as_deref());
+        class.map(StorageClass::from)
+    }
+
+    fn encryption(&self) -> (Option<ServerSideEncryption>, Option<String>) {
+        match &self.settings.encryption {
+            Encryption::None => (None, None),
+            Encryption::Aes256 => (Some(ServerSideEncryption::Aes256), None),
+            Encryption::Kms { key_id } => (Some(ServerSideEncryption::AwsKms), key_id.clone()),
+        }
     }
 
     async fn remove(&self, key: &str) -> Result<(), Error> {
@@ -259,12 +274,34 @@ impl ObjectStore for S3 {
         Box::pin(self.write(key, body, options))
     }
 
+    fn put_file<'a>(
+        &'a self,
+        key: &'a str,
+        file: &'a Path,
+        options: &'a PutOptions,
+    ) -> BoxFuture<'a, Result<Put, Error>> {
+        Box::pin(self.write_file(key, file, options))
+    }
+
+    fn presign_put<'a>(
+        &'a self,
+        key: &'a str,
+        valid: Duration,
+        options: &'a PutOptions,
+    ) -> BoxFuture<'a, Result<Option<Presigned>, Error>> {
+        Box::pin(async move { self.presign(key, valid, options).await.map(Some) })
+    }
+
     fn delete<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<(), Error>> {
         Box::pin(self.remove(key))
     }
 
     fn delete_prefix<'a>(&'a self, prefix: &'a str) -> BoxFuture<'a, Result<u64, Error>> {
         Box::pin(self.remove_prefix(prefix))
+    }
+
+    fn list<'a>(&'a self, prefix: &'a str, after: Option<&'a str>) -> BoxFuture<'a, Result<Vec<Listed>, Error>> {
+        Box::pin(self.list_page(prefix, after))
     }
 
     fn ping<'a>(&'a self) -> BoxFuture<'a, Result<(), Error>> {

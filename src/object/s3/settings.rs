@@ -41,6 +41,25 @@ pub struct Settings {
     pub operation_timeout: Duration,
     /// How often a request is tried: 1 for a source, which has retries of its own.
     pub tries: u32,
+    /// How files are written that are long.
+    pub multipart: Multipart,
+}
+
+/// How long files are written: in parts, several at once.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Multipart {
+    /// Files of more bytes are written in parts.
+    pub above_bytes: u64,
+    /// Bytes of a part, 5 MiB to 100 MB; more where the file would have more parts than the protocol allows.
+    pub part_bytes: u64,
+    /// Parts under way at once.
+    pub parallel: usize,
+}
+
+impl Default for Multipart {
+    fn default() -> Self {
+        Self { above_bytes: 16 << 20, part_bytes: 8 << 20, parallel: 4 }
+    }
 }
 
 impl Settings {
@@ -60,6 +79,7 @@ impl Settings {
             read_timeout: Duration::from_secs(10),
             operation_timeout: Duration::from_secs(20),
             tries: 2,
+            multipart: Multipart::default(),
         }
     }
 

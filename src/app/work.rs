@@ -1,0 +1,143 @@
+//! From the config to the catalog, the queue and the workers; and `fovea work`.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::ingest::originals;
+use super::origin::origin;
+use super::serve::telemetry_settings;
+use crate::base::CircuitSettings;
+use crate::catalog::{self, Catalog};
+use crate::config::Config;
+use crate::object::ObjectStore;
+use crate::queue::{self, Backoff, Board, Pressure, Priorities, Queue};
+use crate::serve::Origin;
+use crate::telemetry;
+use crate::worker::{self, Parts, Worker};
+
+/// The catalog. Opens nothing.
+pub fn catalog(config: &Config) -> Catalog {
+    let settings = &config.catalog;
+    Catalog::new(catalog::Settings {
+        readers: settings.readers,
+        busy_timeout: Duration::from_millis(settings.busy_timeout_ms),
+        ..catalog::Settings::new(&settings.url)
+    })
+}
+
+/// Brings the catalog's tables up to date.
+///
+/// # Errors
+/// A catalog that cannot be opened.
+pub async fn migrate(config: &Config) -> Result<()> {
+    catalog(config).open().await.with_context(|| format!("catalog.url: {}", config.catalog.url))
+}
+
+/// The queue in a catalog.
+pub fn queue(config: &Config, catalog: Catalog) -> Arc<dyn Queue> {
+    let settings = &config.queue;
+    let ms = Duration::from_millis;
+    let mut concede = [Duration::ZERO; 4];
+    for (time, set) in concede.iter_mut().zip(&settings.concede_ms) {
+        *time = ms((*set).into());
+    }
+    queue::embedded(
+        catalog,
+        queue::Settings {
+            lease: ms(settings.lease_ms),
+            deliveries_max: settings.deliveries_max,
+            concede,
+            backoff: Backoff {
+                retries_max: settings.retries_max,
+                pauses: settings.pauses_ms.iter().map(|pause| ms((*pause).into())).collect(),
+            },
+        },
+    )
+}
+
+/// How urgent jobs are that do not say.
+pub fn priorities(config: &Config) -> Priorities {
+    let settings = &config.queue;
+    Priorities {
+        critical_categories: settings.critical_categories.clone(),
+        premium_owners: settings.premium_owners.clone(),
+        small_pixels_max: settings.small_pixels_max,
+        large_pixels_min: settings.large_pixels_min,
+    }
+}
+
+/// How this process's workers fare.
+pub fn board(config: &Config) -> Arc<Board> {
+    let settings = &config.worker;
+    Arc::new(Board::new(Pressure {
+        concurrency: settings.concurrency,
+        start_interval: Duration::from_millis(settings.start_interval_ms),
+        share_max: f64::from(settings.failures_percent_max) / 100.0,
+        circuit: CircuitSettings {
+            failures: settings.breaker_failures,
+            open_for: Duration::from_millis(settings.breaker_open_ms),
+            successes: settings.breaker_successes,
+            ..CircuitSettings::default()
+        },
+        ..Pressure::default()
+    }))
+}
+
+/// Workers, started; the queue is first asked after `first_look`.
+pub fn workers(
+    config: &Config,
+    catalog: Catalog,
+    queue: Arc<dyn Queue>,
+    origin: Arc<Origin>,
+    originals: Option<Arc<dyn ObjectStore>>,
+    board: Arc<Board>,
+    first_look: Duration,
+) -> Worker {
+    let days = |days: u64| Duration::from_secs(days * 86_400);
+    let settings = &config.worker;
+    let lists = config.categories().filter(|(_, category)| !category.prewarm.is_empty());
+    let kept = config.categories().filter(|(_, category)| category.retention_days > 0);
+    let settings = worker::Settings {
+        name: format!("{}-{}", std::fs::read_to_string("/etc/hostname").unwrap_or_default().trim(), std::process::id()),
+        job_timeout: Duration::from_millis(settings.job_timeout_ms),
+        kinds: settings.kinds.iter().filter(|(_, most)| **most > 0).map(|(kind, most)| (*kind, *most)).collect(),
+        variants_at_once: settings.variants_at_once,
+        poll: Duration::from_millis(settings.poll_ms),
+        first_look,
+        prewarm: lists.map(|(name, category)| (name.to_owned(), category.prewarm.clone())).collect(),
+        retention: days(settings.retention_days),
+        version_retention: kept.map(|(name, category)| (name.to_owned(), days(category.retention_days))).collect(),
+    };
+    Worker::start(Parts { catalog, queue, origin, originals, board, settings })
+}
+
+/// Does jobs until SIGTERM or SIGINT, then finishes or hands back what is under way.
+///
+/// # Errors
+/// A part that cannot be built.
+pub async fn work(config: Config) -> Result<()> {
+    let telemetry = telemetry::start(&telemetry_settings(&config.telemetry))?;
+    let metrics = telemetry::install()?;
+    tokio::spawn(metrics.keep_up());
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let catalog = catalog(&config);
+    catalog.open().await.with_context(|| format!("catalog.url: {}", config.catalog.url))?;
+    let originals = originals(&config).await.context("ingest.store")?;
+    let origin = origin(&config, originals.clone(), Some(catalog.clone())).await?;
+    origin.warm().await;
+    let queue = queue(&config, catalog.clone());
+    let worker = workers(&config, catalog, queue, origin.clone(), originals, board(&config), Duration::ZERO);
+    tracing::info!(concurrency = config.worker.concurrency, "waiting for jobs");
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    tracing::info!("finishing what is under way");
+    worker.drain(Duration::from_millis(config.worker.drain_ms)).await;
+    origin.finish_writes(super::serve::STORE_DRAIN).await;
+    telemetry.finish().await;
+    Ok(())
+}

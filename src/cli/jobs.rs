@@ -1,0 +1,56 @@
+//! `fovea jobs`: asks a running server's API.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Result;
+use clap::Args;
+
+use super::Choose;
+use super::client::{Api, Sent};
+
+const TIMEOUT: Duration = Duration::from_secs(30);
+
+/// The arguments of `fovea jobs`.
+#[derive(Args)]
+pub(super) struct Jobs {
+    #[command(flatten)]
+    api: Api,
+    /// Show this job, as JSON.
+    id: Option<String>,
+    /// Of this status alone: queued, processing, completed, failed, retrying or cancelled.
+    #[arg(long)]
+    status: Option<String>,
+    /// How many, 1 to 500.
+    #[arg(long, default_value_t = 50)]
+    limit: u32,
+}
+
+impl Jobs {
+    /// Asks, and prints the answer.
+    pub fn run(&self, choose: &Choose) -> Result<ExitCode> {
+        let config = choose.load(&[])?;
+        let ask = |path: &str| self.api.ask(&config, "GET", path, Sent::Text(""), TIMEOUT)?.json();
+        if let Some(id) = &self.id {
+            println!("{:#}", ask(&format!("/v1/jobs/{id}"))?);
+            return Ok(ExitCode::SUCCESS);
+        }
+        let status = self.status.as_deref().map_or(String::new(), |status| format!("&status={status}"));
+        let page = ask(&format!("/v1/jobs?limit={}{status}", self.limit))?;
+        println!("{:<28} {:<11} {:<10} {:<9} {:>9}  asset", "job", "status", "kind", "priority", "progress");
+        for job in page["items"].as_array().into_iter().flatten() {
+            let text = |name: &str| job[name].as_str().unwrap_or("-").to_owned();
+            let (progress, error) = (&job["progress"], job["error"].as_str());
+            let done = format!("{}/{}", progress["done"], progress["total"]);
+            print!(
+                "{:<28} {:<11} {:<10} {:<9} {done:>9}  ",
+                text("id"),
+                text("status"),
+                text("kind"),
+                text("priority")
+            );
+            println!("{}{}", text("asset"), error.map_or(String::new(), |error| format!(": {error}")));
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}

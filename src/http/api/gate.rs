@@ -1,0 +1,135 @@
+//! What every request below `/v1/` passes first: its address's allowance, its key, its key's allowance.
+
+use std::net::IpAddr;
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use axum::body::Body;
+use governor::clock::{Clock, DefaultClock};
+use governor::middleware::StateInformationMiddleware;
+use governor::state::keyed::DefaultKeyedStateStore;
+use governor::{Quota, RateLimiter};
+use http::header::AUTHORIZATION;
+use http::{HeaderMap, HeaderName, HeaderValue, Request};
+
+use crate::auth::Keys;
+use crate::http::limit::Limit;
+use crate::http::problem::{Problem, Refusal};
+use crate::http::settings::Rate;
+
+const LIMIT: HeaderName = HeaderName::from_static("ratelimit-limit");
+const REMAINING: HeaderName = HeaderName::from_static("ratelimit-remaining");
+const RESET: HeaderName = HeaderName::from_static("ratelimit-reset");
+/// After so many requests the keys that have rested are forgotten.
+const FORGET_EVERY: u32 = 4096;
+
+/// How often a key and an address may ask.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Rates {
+    /// Requests of one key.
+    pub key: Option<Rate>,
+    /// Requests of one address, whatever it shows.
+    pub address: Option<Rate>,
+}
+
+type KeyLimiter = RateLimiter<Arc<str>, DefaultKeyedStateStore<Arc<str>>, DefaultClock, StateInformationMiddleware>;
+
+/// The allowance of each key.
+struct KeyLimit {
+    limiter: KeyLimiter,
+    clock: DefaultClock,
+    burst: NonZeroU32,
+    per_second: NonZeroU32,
+    asked: AtomicU32,
+}
+
+/// What a key has left.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Said {
+    limit: u32,
+    remaining: u32,
+    reset_s: u64,
+}
+
+impl Said {
+    /// Sets `RateLimit-Limit`, `-Remaining` and `-Reset` (seconds until the allowance is whole again).
+    pub fn headers(self, headers: &mut HeaderMap) {
+        headers.insert(LIMIT, HeaderValue::from(self.limit));
+        headers.insert(REMAINING, HeaderValue::from(self.remaining));
+        headers.insert(RESET, HeaderValue::from(self.reset_s));
+    }
+}
+
+/// The gate.
+pub struct Gate {
+    keys: Option<KeyLimit>,
+    addresses: Option<Limit>,
+}
+
+impl Gate {
+    /// Full allowances.
+    pub fn new(rates: &Rates) -> Self {
+        let keys = rates.key.map(|rate| KeyLimit {
+            limiter: RateLimiter::keyed(Quota::per_second(rate.per_second).allow_burst(rate.burst))
+                .with_middleware::<StateInformationMiddleware>(),
+            clock: DefaultClock::default(),
+            burst: rate.burst,
+            per_second: rate.per_second,
+            asked: AtomicU32::new(0),
+        });
+        Self { keys, addresses: rates.address.as_ref().map(Limit::new) }
+    }
+
+    /// Lets a request pass, with who asks in its extensions; or says why not. What is not below `/v1/` passes as it is.
+    pub async fn pass(
+        &self,
+        keys: &Keys,
+        address: IpAddr,
+        request: &mut Request<Body>,
+    ) -> Result<Option<Said>, Problem> {
+        if !request.uri().path().starts_with("/v1/") {
+            return Ok(None);
+        }
+        if let Some(Err(wait)) = self.addresses.as_ref().map(|limit| limit.take(address)) {
+            return Err(Problem::from(Refusal::TooOften).with_retry_after(wait));
+        }
+        let shown = request.headers().get(AUTHORIZATION).map(|value| value.to_str().unwrap_or_default());
+        let principal = keys.who(shown).await.map_err(|error| Problem::from(&error))?;
+        let said = self.keys.as_ref().map(|limit| limit.take(&principal.key)).transpose();
+        let said = said.map_err(|wait| Problem::from(Refusal::TooOften).with_retry_after(wait))?;
+        request.extensions_mut().insert(principal);
+        Ok(said)
+    }
+}
+
+impl KeyLimit {
+    fn take(&self, key: &Arc<str>) -> Result<Said, Duration> {
+        if self.asked.fetch_add(1, Ordering::Relaxed) % FORGET_EVERY == FORGET_EVERY - 1 {
+            self.limiter.retain_recent();
+        }
+        let left = self.limiter.check_key(key).map_err(|until| until.wait_time_from(self.clock.now()))?;
+        let (limit, remaining) = (self.burst.get(), left.remaining_burst_capacity());
+        let reset_s = u64::from(limit.saturating_sub(remaining).div_ceil(self.per_second.get()));
+        Ok(Said { limit, remaining, reset_s })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_key_has_its_own_allowance() {
+        let two = NonZeroU32::new(2).unwrap();
+        let rate = Rate { per_second: NonZeroU32::MIN, burst: two, addresses_max: 10 };
+        let gate = Gate::new(&Rates { key: Some(rate), address: None });
+        let limit = gate.keys.as_ref().unwrap();
+        let (one, other): (Arc<str>, Arc<str>) = ("one".into(), "other".into());
+        assert_eq!(limit.take(&one), Ok(Said { limit: 2, remaining: 1, reset_s: 1 }));
+        assert_eq!(limit.take(&one), Ok(Said { limit: 2, remaining: 0, reset_s: 2 }));
+        assert!(limit.take(&one).is_err_and(|wait| wait <= Duration::from_secs(1)));
+        assert!(limit.take(&other).is_ok());
+    }
+}

@@ -1,0 +1,382 @@
+//! The queue as a whole: how deep, how fast, what died in it; and clearing it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use axum::Json;
+use axum::extract::State;
+use axum::response::{IntoResponse as _, Response};
+use http::StatusCode;
+use serde::{Deserialize, Serialize};
+use subtle::ConstantTimeEq as _;
+use utoipa::ToSchema;
+
+use super::Api;
+use super::extract::{Asked, Caller, Place, Told, bad_query};
+use super::wire::{JobView, Paged, ProblemDocument};
+use crate::auth::Role;
+use crate::base::Digest;
+use crate::catalog::{Count, Kind, Letter, Timing};
+use crate::http::problem::{Problem, Refusal};
+
+/// For how long a confirmation holds: seconds.
+const CONFIRMED_S: u64 = 60;
+/// The longest window of statistics: seconds.
+const WINDOW_S_MAX: u64 = 90 * 86_400;
+
+/// How many jobs are in a state.
+#[derive(Serialize, ToSchema)]
+pub struct DepthRow {
+    /// `critical`, `high`, `normal` or `low`.
+    pub priority: String,
+    /// What kind of work.
+    pub kind: String,
+    /// `queued`, `processing` or `retrying`.
+    pub status: String,
+    /// How many.
+    pub jobs: u64,
+}
+
+/// The queue.
+#[derive(Serialize, ToSchema)]
+pub struct QueueView {
+    /// Jobs that wait, all together.
+    pub waiting: u64,
+    /// Jobs that are worked on.
+    pub in_flight: u64,
+    /// Most that may wait; above it nothing is accepted.
+    pub waiting_max: u64,
+    /// How long the oldest has waited, milliseconds.
+    pub oldest_ms: Option<i64>,
+    /// By priority, kind and state.
+    pub depth: Vec<DepthRow>,
+    /// Rates, success share and breakers of this process's workers.
+    #[schema(value_type = Object)]
+    pub workers: serde_json::Value,
+}
+
+/// How deep the queue is, and how its workers fare.
+#[utoipa::path(get, path = "/v1/queue", tag = "queue", responses((status = 200, body = QueueView)))]
+pub async fn depth(State(api): State<Arc<Api>>, caller: Caller) -> Result<Json<QueueView>, Problem> {
+    let principal = caller.at_least(Role::Viewer)?;
+    let depth = api.catalog.depth(principal.sees()).await?;
+    let row = |count: &Count| DepthRow {
+        priority: count.priority.to_string(),
+        kind: count.kind.to_string(),
+        status: count.state.to_string(),
+        jobs: count.jobs,
+    };
+    let rows = depth.counts.iter().filter(|count| !count.state.ended()).map(row).collect();
+    // How the workers fare is the server's own matter.
+    let workers =
+        if principal.is_root() { serde_json::to_value(api.board.snapshot()) } else { Ok(serde_json::Value::Null) };
+    Ok(Json(QueueView {
+        waiting: depth.waiting(),
+        in_flight: depth.in_flight(),
+        waiting_max: api.settings.queue_max,
+        oldest_ms: depth.oldest_ms.map(|since_ms| api.catalog.now_ms().saturating_sub(since_ms)),
+        depth: rows,
+        workers: workers.unwrap_or_default(),
+    }))
+}
+
+/// How it went over a window.
+#[derive(Serialize, ToSchema)]
+pub struct StatisticsView {
+    /// The window, seconds.
+    pub window_s: u64,
+    /// Jobs that were completed.
+    pub completed: u64,
+    /// Jobs that failed.
+    pub failed: u64,
+    /// Jobs that were cancelled.
+    pub cancelled: u64,
+    /// The completed among those that ended well or badly, 0 to 1; 1 where none ended.
+    pub success: f64,
+    /// Jobs that ended, a second.
+    pub per_second: f64,
+    /// From being queued to the start, by kind of work.
+    pub wait: BTreeMap<String, TimingView>,
+    /// From the start to the end, by kind of work.
+    pub run: BTreeMap<String, TimingView>,
+    /// Variants that were made.
+    pub variants: u64,
+    /// Bytes of originals that were taken.
+    pub bytes_in: u64,
+    /// Bytes of variants that were made.
+    pub bytes_out: u64,
+    /// Bytes that the variants are smaller than their originals, had those been sent in their stead.
+    pub bytes_saved: u64,
+}
+
+/// Quantiles, milliseconds.
+#[derive(Serialize, ToSchema)]
+pub struct TimingView {
+    /// Half are quicker.
+    pub p50_ms: u64,
+    /// 95 of 100 are quicker.
+    pub p95_ms: u64,
+    /// 99 of 100 are quicker.
+    pub p99_ms: u64,
+}
+
+/// Throughput, success, times by stage and bytes saved, over a window.
+#[utoipa::path(
+    get, path = "/v1/statistics", tag = "queue",
+    params(("window" = Option<String>, Query, description = "such as 15m, 1h (the default), 24h, 7d")),
+    responses((status = 200, body = StatisticsView), (status = 400, body = ProblemDocument))
+)]
+pub async fn statistics(
+    State(api): State<Arc<Api>>,
+    caller: Caller,
+    asked: Asked,
+) -> Result<Json<StatisticsView>, Problem> {
+    let principal = caller.at_least(Role::Viewer)?;
+    let window_s = window(asked.text("window").unwrap_or("1h"))?;
+    let since_ms = api.catalog.now_ms() - (window_s * 1000) as i64;
+    let found = api.catalog.statistics(principal.sees(), since_ms).await?;
+    let ended = found.completed + found.failed;
+    Ok(Json(StatisticsView {
+        window_s,
+        completed: found.completed,
+        failed: found.failed,
+        cancelled: found.cancelled,
+        success: if ended == 0 { 1.0 } else { found.completed as f64 / ended as f64 },
+        per_second: ended as f64 / window_s as f64,
+        wait: timings(found.wait),
+        run: timings(found.run),
+        variants: found.variants,
+        bytes_in: found.bytes_in,
+        bytes_out: found.bytes_out,
+        bytes_saved: found.bytes_of_originals.saturating_sub(found.bytes_out),
+    }))
+}
+
+fn timings(of: Vec<(Kind, Timing)>) -> BTreeMap<String, TimingView> {
+    let view = |Timing { p50_ms, p95_ms, p99_ms }| TimingView { p50_ms, p95_ms, p99_ms };
+    of.into_iter().map(|(kind, timing)| (kind.to_string(), view(timing))).collect()
+}
+
+/// The seconds of `90s`, `15m`, `24h`, `7d`, or of a number.
+fn window(text: &str) -> Result<u64, Problem> {
+    let split = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(split);
+    let unit = match unit {
+        "" | "s" => Some(1),
+        "m" => Some(60),
+        "h" => Some(3600),
+        "d" => Some(86_400),
+        _ => None,
+    };
+    let seconds = number.parse::<u64>().ok().zip(unit).and_then(|(number, unit)| number.checked_mul(unit));
+    seconds
+        .filter(|seconds| (1..=WINDOW_S_MAX).contains(seconds))
+        .ok_or_else(|| bad_query("a window is such as 15m, 24h or 7d, at most 90d"))
+}
+
+/// A job that nobody tries any more.
+#[derive(Serialize, ToSchema)]
+pub struct LetterView {
+    /// The job.
+    pub job_id: String,
+    /// What kind of work.
+    pub kind: String,
+    /// `critical`, `high`, `normal` or `low`.
+    pub priority: String,
+    /// `category/id` of its asset.
+    pub asset: Option<String>,
+    /// The asset's version.
+    pub version: Option<String>,
+    /// What it was to do.
+    #[schema(value_type = Object)]
+    pub payload: serde_json::Value,
+    /// Why it was given up.
+    pub reason: String,
+    /// The last error.
+    pub error: Option<String>,
+    /// Its stable name.
+    pub code: Option<String>,
+    /// How often it was tried.
+    pub attempts: u32,
+    /// Since when, unix milliseconds.
+    pub dead_ms: i64,
+}
+
+impl From<Letter> for LetterView {
+    fn from(Letter { job, reason, dead_ms }: Letter) -> Self {
+        Self {
+            kind: job.kind.to_string(),
+            priority: job.priority.to_string(),
+            asset: job.subject.as_ref().map(|subject| format!("{}/{}", subject.category, subject.asset)),
+            version: job.subject.and_then(|subject| subject.version),
+            payload: job.payload,
+            reason,
+            error: job.error,
+            code: job.code,
+            attempts: job.attempts,
+            dead_ms,
+            job_id: job.id,
+        }
+    }
+}
+
+/// List dead letters: jobs that failed for good.
+#[utoipa::path(
+    get, path = "/v1/dead-letters", tag = "queue",
+    params(("cursor" = Option<String>, Query), ("limit" = Option<u32>, Query)),
+    responses((status = 200, body = Paged<LetterView>))
+)]
+pub async fn letters(
+    State(api): State<Arc<Api>>,
+    caller: Caller,
+    asked: Asked,
+) -> Result<Json<Paged<LetterView>>, Problem> {
+    let principal = caller.at_least(Role::Operator)?;
+    let page = api.queue.letters(principal.sees(), asked.cursor(), asked.limit()?).await?;
+    Ok(Json(Paged { items: page.items.into_iter().map(LetterView::from).collect(), next: page.next }))
+}
+
+/// One dead letter.
+#[utoipa::path(
+    get, path = "/v1/dead-letters/{id}", tag = "queue", params(("id" = String, Path, description = "the job's id")),
+    responses((status = 200, body = LetterView), (status = 404, body = ProblemDocument))
+)]
+pub async fn letter(
+    State(api): State<Arc<Api>>,
+    caller: Caller,
+    Place(id): Place<String>,
+) -> Result<Json<LetterView>, Problem> {
+    let principal = caller.at_least(Role::Operator)?;
+    Ok(Json(api.queue.letter(principal.sees(), &id).await?.into()))
+}
+
+/// Put a dead letter back into the queue.
+#[utoipa::path(
+    post, path = "/v1/dead-letters/{id}/requeue", tag = "queue", params(("id" = String, Path, description = "the job's id")),
+    responses((status = 200, body = JobView), (status = 404, body = ProblemDocument))
+)]
+pub async fn requeue(
+    State(api): State<Arc<Api>>,
+    caller: Caller,
+    Place(id): Place<String>,
+) -> Result<Json<JobView>, Problem> {
+    let principal = caller.at_least(Role::Operator)?;
+    let job = api.queue.requeue(principal.sees(), &id).await?;
+    Ok(Json(JobView::of(&api, job, None)))
+}
+
+/// Throw a dead letter away.
+#[utoipa::path(
+    delete, path = "/v1/dead-letters/{id}", tag = "queue", params(("id" = String, Path, description = "the job's id")),
+    responses((status = 204), (status = 404, body = ProblemDocument))
+)]
+pub async fn discard(
+    State(api): State<Arc<Api>>,
+    caller: Caller,
+    Place(id): Place<String>,
+) -> Result<StatusCode, Problem> {
+    let principal = caller.at_least(Role::Operator)?;
+    api.queue.discard(principal.sees(), &id).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Whether it is meant.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Clear {
+    /// The token of the first answer.
+    confirmation: Option<String>,
+}
+
+/// A queue that was cleared.
+#[derive(Serialize, ToSchema)]
+pub struct Cleared {
+    /// Jobs that were cancelled.
+    pub cancelled: u64,
+}
+
+/// What is asked back before the queue is cleared.
+#[derive(Serialize, ToSchema)]
+pub struct Confirm {
+    /// Send it along, within a minute.
+    pub confirmation: String,
+    /// For how long it holds, seconds.
+    pub expires_s: u64,
+    /// A stable name, for programs.
+    pub code: &'static str,
+    /// What to do.
+    pub detail: &'static str,
+}
+
+/// Cancel all that waits. Asks back first: the answer to a request without a confirmation holds one, for a minute.
+#[utoipa::path(
+    post, path = "/v1/queue:clear", tag = "queue", request_body = Clear,
+    responses(
+        (status = 200, description = "what waited is cancelled", body = Cleared),
+        (status = 428, description = "is it meant? repeat it with this confirmation", body = Confirm),
+        (status = 403, body = ProblemDocument),
+    )
+)]
+pub async fn clear(State(api): State<Arc<Api>>, caller: Caller, Told(told): Told<Clear>) -> Result<Response, Problem> {
+    let principal = caller.at_least(Role::Admin)?;
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    let Some(given) = told.confirmation else {
+        let confirm = Confirm {
+            confirmation: confirmation(&principal.key, now),
+            expires_s: CONFIRMED_S,
+            code: "confirmation-needed",
+            detail: "this cancels all that waits; repeat the request with this confirmation in its body",
+        };
+        return Ok((StatusCode::PRECONDITION_REQUIRED, Json(confirm)).into_response());
+    };
+    if !confirmed(&given, &principal.key, now) {
+        return Err(Problem::from(Refusal::Forbidden).with_detail("the confirmation is wrong or too old: ask anew"));
+    }
+    let cancelled = api.queue.clear(principal.sees()).await?;
+    tracing::warn!(key = &*principal.key, cancelled, "the queue was cleared");
+    Ok(Json(Cleared { cancelled }).into_response())
+}
+
+/// What confirms a key's request made at a moment: the moment, and a digest that only this process can make.
+fn confirmation(key: &str, at: u64) -> String {
+    static SECRET: std::sync::OnceLock<[u8; 32]> = std::sync::OnceLock::new();
+    let secret = SECRET.get_or_init(|| std::array::from_fn(|_| fastrand::u8(..)));
+    format!("{at}-{}", Digest::of_parts(&[secret, key.as_bytes(), &at.to_le_bytes()]).hex(32))
+}
+
+fn confirmed(given: &str, key: &str, now: u64) -> bool {
+    let Some(at) = given.split('-').next().and_then(|at| at.parse::<u64>().ok()) else { return false };
+    let fresh = at <= now && now - at <= CONFIRMED_S;
+    fresh && bool::from(confirmation(key, at).as_bytes().ct_eq(given.as_bytes()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn windows_are_read() {
+        for (text, wanted) in [
+            ("90", Some(90)),
+            ("15m", Some(900)),
+            ("24h", Some(86_400)),
+            ("7d", Some(604_800)),
+            ("0", None),
+            ("1w", None),
+            ("91d", None),
+            ("", None),
+            ("99999999999999999999d", None),
+        ] {
+            assert_eq!(window(text).ok(), wanted, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_confirmation_is_the_keys_and_the_minutes() {
+        let given = confirmation("one", 1000);
+        assert!(confirmed(&given, "one", 1000) && confirmed(&given, "one", 1060));
+        assert!(!confirmed(&given, "one", 1061) && !confirmed(&given, "one", 999));
+        assert!(!confirmed(&given, "other", 1000) && !confirmed("1000-00", "one", 1000) && !confirmed("", "one", 1000));
+    }
+}

@@ -1,0 +1,261 @@
+//! Variants of assets that are there, on demand: any, or by the shortcuts `resize` and `crop`; of one asset or of many.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::response::Response;
+use http::HeaderMap;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::Api;
+use super::assets::accepted;
+use super::extract::{Caller, Told, bad_query, header};
+use super::wire::{Begun, Named, ProblemDocument, job_path};
+use crate::auth::{Principal, Role};
+use crate::base::Digest;
+use crate::catalog::{self, Idempotency};
+use crate::http::client;
+use crate::http::problem::{Problem, Refusal};
+use crate::queue::{self, NewJob, Priority, Subject, Task};
+
+/// Most assets of one request.
+const ASSETS_MAX: usize = 1000;
+
+/// Which variants to make of what.
+#[derive(Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewJobs {
+    /// One asset.
+    asset: Option<Named>,
+    /// Several: one job with a part for each.
+    #[serde(default)]
+    assets: Vec<Named>,
+    /// Variants, as in a URL: `w_400,h_300,fit_cover.webp`.
+    variants: Vec<String>,
+    /// `critical`, `high`, `normal` or `low`.
+    priority: Option<String>,
+}
+
+/// Have variants made of an asset, or of many.
+#[utoipa::path(
+    post, path = "/v1/jobs", tag = "jobs", request_body = NewJobs,
+    params(("Idempotency-Key" = Option<String>, Header, description = "a repetition with the same key is answered as the first")),
+    responses(
+        (status = 202, description = "they are being made", body = Begun),
+        (status = 404, description = "an asset is not there", body = ProblemDocument),
+        (status = 429, description = "the queue is full; nothing was taken", body = ProblemDocument),
+    )
+)]
+pub async fn create(
+    State(api): State<Arc<Api>>,
+    caller: Caller,
+    headers: HeaderMap,
+    Told(told): Told<NewJobs>,
+) -> Result<Response, Problem> {
+    begin(&api, caller.at_least(Role::Uploader)?, &headers, told).await
+}
+
+/// How to resize.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Resize {
+    /// The asset.
+    asset: Named,
+    /// Pixels; one of the two suffices.
+    width: Option<u32>,
+    /// Pixels.
+    height: Option<u32>,
+    /// `contain`, `cover`, `fill`, `pad` or `crop`.
+    fit: Option<String>,
+    /// `jpg`, `png`, `webp`, `avif`, `gif` or `auto`.
+    format: Option<String>,
+    /// 1 to 100.
+    quality: Option<u8>,
+    /// `critical`, `high`, `normal` or `low`.
+    priority: Option<String>,
+}
+
+/// Have an asset resized.
+#[utoipa::path(
+    post, path = "/v1/resize", tag = "jobs", request_body = Resize,
+    responses((status = 202, description = "it is being made", body = Begun), (status = 400, body = ProblemDocument))
+)]
+pub async fn resize(
+    State(api): State<Arc<Api>>,
+    caller: Caller,
+    headers: HeaderMap,
+    Told(told): Told<Resize>,
+) -> Result<Response, Problem> {
+    if told.width.is_none() && told.height.is_none() {
+        return Err(Problem::from(Refusal::BadBody).with_detail("say width, height or both, in pixels"));
+    }
+    let mut options = Options::default();
+    options.add("w", told.width).add("h", told.height).add("fit", told.fit).add("q", told.quality);
+    let jobs = NewJobs {
+        asset: Some(told.asset),
+        assets: Vec::new(),
+        variants: vec![options.variant(told.format)],
+        priority: told.priority,
+    };
+    begin(&api, caller.at_least(Role::Uploader)?, &headers, jobs).await
+}
+
+/// What to cut out.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Cut {
+    /// The asset.
+    asset: Named,
+    /// From the left, in the upright original's pixels.
+    x: u32,
+    /// From the top.
+    y: u32,
+    /// Of the region.
+    width: u32,
+    /// Of the region.
+    height: u32,
+    /// `jpg`, `png`, `webp`, `avif`, `gif` or `auto`.
+    format: Option<String>,
+    /// 1 to 100.
+    quality: Option<u8>,
+    /// `critical`, `high`, `normal` or `low`.
+    priority: Option<String>,
+}
+
+/// Have a region cut out of an asset.
+#[utoipa::path(
+    post, path = "/v1/crop", tag = "jobs", request_body = Cut,
+    responses((status = 202, description = "it is being made", body = Begun), (status = 400, body = ProblemDocument))
+)]
+pub async fn crop(
+    State(api): State<Arc<Api>>,
+    caller: Caller,
+    headers: HeaderMap,
+    Told(told): Told<Cut>,
+) -> Result<Response, Problem> {
+    let region = format!("{}:{}:{}:{}", told.x, told.y, told.width, told.height);
+    let mut options = Options::default();
+    options.add("crop", Some(region)).add("q", told.quality);
+    let jobs = NewJobs {
+        asset: Some(told.asset),
+        assets: Vec::new(),
+        variants: vec![options.variant(told.format)],
+        priority: told.priority,
+    };
+    begin(&api, caller.at_least(Role::Uploader)?, &headers, jobs).await
+}
+
+/// Options on their way to a variant's text.
+#[derive(Default)]
+struct Options(String);
+
+impl Options {
+    fn add(&mut self, name: &str, value: Option<impl std::fmt::Display>) -> &mut Self {
+        if let Some(value) = value {
+            let comma = if self.0.is_empty() { "" } else { "," };
+            let _ = write!(self.0, "{comma}{name}_{value}");
+        }
+        self
+    }
+
+    fn variant(self, format: Option<String>) -> String {
+        format!("{}.{}", self.0, format.as_deref().unwrap_or("auto"))
+    }
+}
+
+/// Checks every asset, and then begins all the work or none of it.
+async fn begin(api: &Api, principal: &Principal, headers: &HeaderMap, told: NewJobs) -> Result<Response, Problem> {
+    let idempotency = header(headers, "idempotency-key").map(|key| Idempotency {
+        key: key.to_owned(),
+        fingerprint: Digest::of(&serde_json::to_vec(&told).unwrap_or_default()).hex(32),
+    });
+    if let Some(Idempotency { key, fingerprint }) = &idempotency
+        && let Some(answer) = api.catalog.idempotent(&principal.owner, key, Some(fingerprint)).await?
+    {
+        let job = answer["job_id"].as_str().unwrap_or_default().to_owned();
+        return Ok(accepted(answer, &job));
+    }
+    let many = told.asset.is_none();
+    let assets: Vec<Named> = told.asset.into_iter().chain(told.assets).collect();
+    if assets.is_empty() || assets.len() > ASSETS_MAX || told.variants.is_empty() {
+        let detail = format!("name 1 to {ASSETS_MAX} assets and at least one variant");
+        return Err(Problem::from(Refusal::BadBody).with_detail(detail));
+    }
+    let priority = told.priority.map(|name| name.parse().map_err(|_| bad_query("no such priority"))).transpose()?;
+    let trace = client::trace(headers).map(|trace| trace.to_string());
+    let (mut urls, mut jobs) = (BTreeMap::new(), Vec::new());
+    for named in assets {
+        let (category, id, version) = named.parts()?;
+        let part = Part { category, id, version, priority, batch: many, trace: trace.clone() };
+        let (job, made) = part.job(api, principal, &told.variants).await?;
+        jobs.push(job);
+        urls.extend(made);
+    }
+    let jobs = if many { queue::batch(&principal.owner, jobs) } else { jobs };
+    let pushed = api.queue.push(jobs, Some(api.settings.queue_max)).await?;
+    let job_id = pushed.into_iter().next().map(|pushed| pushed.id).ok_or(catalog::Error::NotFound)?;
+    let body = Begun { status_url: job_path(&job_id), job_id: job_id.clone(), urls };
+    if let Some(idempotency) = idempotency {
+        let answer = serde_json::to_value(&body).unwrap_or_default();
+        api.catalog.keep_answer(&principal.owner, &idempotency, answer).await?;
+    }
+    Ok(accepted(body, &job_id))
+}
+
+/// One asset of a request.
+struct Part {
+    category: String,
+    id: String,
+    version: Option<String>,
+    priority: Option<Priority>,
+    batch: bool,
+    trace: Option<String>,
+}
+
+impl Part {
+    /// Its job, and the URLs that will exist.
+    async fn job(
+        self,
+        api: &Api,
+        principal: &Principal,
+        variants: &[String],
+    ) -> Result<(NewJob, Vec<(String, String)>), Problem> {
+        let Self { category, id, version, priority, batch, trace } = self;
+        if !principal.may_in(&category) {
+            return Err(Problem::from(Refusal::Forbidden).with_detail("the key is not for this category"));
+        }
+        let variants = api.variants(&category, &id, variants.iter().map(String::as_str))?;
+        let asset = api.catalog.asset(principal.sees(), &category, &id).await?;
+        let found = api.catalog.find_version(&category, &id, version.as_deref()).await?;
+        let found = found.ok_or(catalog::Error::NotFound)?;
+        let urls = variants.iter().map(|variant| {
+            let name = if batch { format!("{category}/{id}/{variant}") } else { variant.clone() };
+            (name, api.url(&category, &id, &found.version, variant))
+        });
+        let urls = urls.collect();
+        let usual = if batch { Priority::Low } else { Priority::Normal };
+        let subject = Subject { category, asset: id, version: Some(found.version) };
+        let task = Task::Transform { variants };
+        let mut job = task.job(&asset.owner, Some(subject), priority.unwrap_or(usual));
+        job.trace = trace;
+        Ok((job, urls))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shortcuts_are_variants() {
+        let mut options = Options::default();
+        options.add("w", Some(300)).add("h", None::<u32>).add("fit", Some("cover"));
+        assert_eq!(options.variant(Some("webp".to_owned())), "w_300,fit_cover.webp");
+        let mut options = Options::default();
+        options.add("crop", Some("1:2:3:4"));
+        assert_eq!(options.variant(None), "crop_1:2:3:4.auto");
+    }
+}

@@ -1,0 +1,126 @@
+//! What jobs need to know, a variant a kind; kept as a job's payload.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Error, Job, Kind, NewJob, Priority, Subject};
+
+/// What a job needs to know.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "lowercase")]
+pub enum Task {
+    /// Look at an original; then make variants.
+    Inspect {
+        /// Variants that the upload asked for, as a URL's last segment: `w_400.webp`.
+        variants: Vec<String>,
+        /// Whether the category's own list is made too.
+        prewarm: bool,
+    },
+    /// Make variants before anybody asks.
+    Prewarm {
+        /// As a URL's last segment.
+        variants: Vec<String>,
+    },
+    /// Make variants that somebody asked for.
+    Transform {
+        /// As a URL's last segment.
+        variants: Vec<String>,
+    },
+    /// Take an asset, or a version of it, away.
+    Delete {},
+    /// Forget what was made of an asset.
+    Purge {},
+    /// Make anew what was made of a category.
+    Reprocess {
+        /// The category.
+        category: String,
+        /// Where the last part ended: assets after this one.
+        after: Option<String>,
+    },
+    /// Remove what is past its time.
+    Cleanup {
+        /// What.
+        what: Sweep,
+    },
+}
+
+/// What a clean-up removes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Sweep {
+    /// Jobs and answers that are past their retention, and versions past their category's.
+    Retention,
+    /// Uploads that were promised and did not come.
+    Uploads,
+    /// Originals in the store that no version names.
+    Orphans,
+}
+
+impl Task {
+    /// Its kind.
+    pub const fn kind(&self) -> Kind {
+        match self {
+            Self::Inspect { .. } => Kind::Inspect,
+            Self::Prewarm { .. } => Kind::Prewarm,
+            Self::Transform { .. } => Kind::Transform,
+            Self::Delete {} => Kind::Delete,
+            Self::Purge {} => Kind::Purge,
+            Self::Reprocess { .. } => Kind::Reprocess,
+            Self::Cleanup { .. } => Kind::Cleanup,
+        }
+    }
+
+    /// A job of it.
+    pub fn job(self, owner: &str, subject: Option<Subject>, priority: Priority) -> NewJob {
+        let total = match &self {
+            Self::Prewarm { variants } | Self::Transform { variants } => variants.len() as u32,
+            Self::Inspect { variants, .. } => variants.len() as u32,
+            _ => 0,
+        };
+        NewJob { total, ..NewJob::new(owner, self.kind(), priority, subject, self.payload()) }
+    }
+
+    /// As a job's payload.
+    pub fn payload(&self) -> serde_json::Value {
+        serde_json::to_value(self).expect("a task is plain data")
+    }
+
+    /// From a job's payload.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`], where another program made the job.
+    pub fn of(job: &Job) -> Result<Self, Error> {
+        let mut payload = job.payload.clone();
+        if let Some(payload) = payload.as_object_mut() {
+            payload.insert("kind".to_owned(), job.kind.word().into());
+        }
+        serde_json::from_value(payload).map_err(|error| Error::Corrupt(format!("a job's payload: {error}")))
+    }
+}
+
+/// Many jobs as one with a progress: the first of the answer is the batch, the others are its parts.
+pub fn batch(owner: &str, parts: Vec<NewJob>) -> Vec<NewJob> {
+    let priority = parts.iter().map(|part| part.priority).min().unwrap_or(Priority::Normal);
+    let payload = serde_json::json!({ "kind": "batch" });
+    let whole = NewJob { total: parts.len() as u32, ..NewJob::new(owner, Kind::Batch, priority, None, payload) };
+    let parts = parts.into_iter().map(|part| NewJob { parent: Some("^".to_owned()), ..part });
+    std::iter::once(whole).chain(parts).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_task_survives_as_a_payload() {
+        for task in [
+            Task::Inspect { variants: vec!["w_1.jpg".to_owned()], prewarm: true },
+            Task::Delete {},
+            Task::Reprocess { category: "shoes".to_owned(), after: None },
+            Task::Cleanup { what: Sweep::Orphans },
+        ] {
+            let payload = task.payload();
+            assert_eq!(payload["kind"], task.kind().word());
+            assert_eq!(serde_json::from_value::<Task>(payload).unwrap(), task);
+        }
+    }
+}

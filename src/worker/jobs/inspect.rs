@@ -1,0 +1,64 @@
+//! `inspect`: an upload is looked at whole, and then goes on to its variants.
+
+use serde_json::json;
+
+use super::super::Parts;
+use super::super::verdict::{Verdict, of_catalog, of_serve};
+use super::subject;
+use crate::base::Deadline;
+use crate::catalog::Inspected;
+use crate::plan::asset_path;
+use crate::queue::{Ended, Job, Kind, Task};
+use crate::serve;
+
+/// Looks at an original. One that cannot be decoded is noted as broken, and its job fails at once.
+pub async fn perform(
+    parts: &Parts,
+    job: &Job,
+    variants: Vec<String>,
+    prewarm: bool,
+    deadline: Deadline,
+) -> Result<Ended, Verdict> {
+    let subject = subject(job)?;
+    let version = subject.version.as_deref().unwrap_or("v0");
+    let path = asset_path(&subject.category, &subject.asset, version, "info.json");
+    let examined = match parts.origin.examine(&path, deadline).await {
+        Ok(examined) => examined,
+        Err(error) => {
+            let verdict = of_serve(&error, &subject.category);
+            if broken(&error) {
+                parts.catalog.record_inspected(job, Err(error.to_string())).await.map_err(of_catalog)?;
+            }
+            return Err(verdict);
+        }
+    };
+    let facts = examined.facts;
+    let side = |name: &str| facts[name].as_u64().unwrap_or(0) as u32;
+    let found = Inspected {
+        width: side("width"),
+        height: side("height"),
+        profile: facts["icc_profile"].as_str().map(str::to_owned),
+        facts: facts.clone(),
+    };
+    parts.catalog.record_inspected(job, Ok(found)).await.map_err(of_catalog)?;
+    let mut wanted = variants;
+    let usual = parts.settings.prewarm.get(&subject.category).filter(|_| prewarm);
+    for variant in usual.into_iter().flatten() {
+        if !wanted.contains(variant) {
+            wanted.push(variant.clone());
+        }
+    }
+    let result = json!({ "metadata": facts });
+    if wanted.is_empty() {
+        return Ok(Ended::Completed { result, follow: Vec::new() });
+    }
+    let total = wanted.len() as u32;
+    let payload = Task::Prewarm { variants: wanted }.payload();
+    Ok(Ended::Next { kind: Kind::Prewarm, payload, result, total })
+}
+
+/// Whether it is the original that is to blame, and for ever.
+fn broken(error: &serve::Error) -> bool {
+    matches!(error, serve::Error::Decode(inner) if !matches!(**inner, crate::decode::Error::Stopped(_)))
+        || matches!(error, serve::Error::Render(crate::render::Refused::TooLarge { .. }))
+}

@@ -1,0 +1,40 @@
+//! What jobs do, a file a kind.
+
+mod cleanup;
+mod delete;
+mod inspect;
+mod prewarm;
+mod purge;
+mod reprocess;
+mod transform;
+mod variants;
+
+use std::sync::Arc;
+
+use super::Parts;
+use super::verdict::{Verdict, of_catalog};
+use crate::base::Deadline;
+use crate::queue::{Ended, Job, Subject, Task};
+
+/// One try of a job: how it goes on, or why it does not.
+pub async fn perform(parts: Arc<Parts>, job: Job, deadline: Deadline) -> Result<Ended, Verdict> {
+    match Task::of(&job).map_err(of_catalog)? {
+        Task::Inspect { variants, prewarm } => inspect::perform(&parts, &job, variants, prewarm, deadline).await,
+        Task::Prewarm { variants } => prewarm::perform(&parts, &job, variants, deadline).await,
+        Task::Transform { variants } => transform::perform(&parts, &job, variants, deadline).await,
+        Task::Delete {} => delete::perform(&parts, &job).await,
+        Task::Purge {} => purge::perform(&parts, &job).await,
+        Task::Reprocess { category, after } => reprocess::perform(&parts, &job, &category, after).await,
+        Task::Cleanup { what } => cleanup::perform(&parts, what).await,
+    }
+}
+
+/// What a job is about, which its kind cannot do without.
+fn subject(job: &Job) -> Result<&Subject, Verdict> {
+    job.subject.as_ref().ok_or_else(|| Verdict::lasting("no-subject", "the job is about no asset"))
+}
+
+/// A job that is done, with nothing to show.
+fn done() -> Ended {
+    Ended::Completed { result: serde_json::json!({}), follow: Vec::new() }
+}

@@ -1,0 +1,125 @@
+//! Variants of one version, made by `serve` as a request would have them made, each noted as it comes; what an earlier try
+//! made is not made again.
+
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use serde_json::json;
+
+use super::super::Parts;
+use super::super::verdict::{Verdict, of_catalog, of_serve};
+use super::subject;
+use crate::base::Deadline;
+use crate::catalog::{Variant, VariantState};
+use crate::plan::asset_path;
+use crate::queue::{Ended, Failure, Job, Subject};
+use crate::serve;
+
+/// Most letters of an error that is kept with a variant.
+const ERROR_LETTERS_MAX: usize = 300;
+
+/// How one variant came out.
+struct Made {
+    variant: String,
+    outcome: Result<serve::Prepared, serve::Error>,
+}
+
+/// Makes variants. Completed only when all are there; what can never be made fails the job once the others are done.
+pub async fn make(parts: &Parts, job: &Job, wanted: Vec<String>, deadline: Deadline) -> Result<Ended, Verdict> {
+    let subject = subject(job)?.clone();
+    let version = match &subject.version {
+        Some(version) => version.clone(),
+        None => current(parts, &subject).await?,
+    };
+    let mut left: Vec<String> = wanted.into_iter().filter(|variant| !is_made(job, variant)).collect();
+    left.reverse();
+    let last_try = parts.queue.settings().backoff.pause(job.attempts, 0.5).is_none();
+    let (mut passing, mut lasting): (Option<Verdict>, Vec<String>) = (None, Vec::new());
+    let mut wait: Option<Duration> = None;
+    let mut under_way = FuturesUnordered::new();
+    loop {
+        while under_way.len() < parts.settings.variants_at_once.max(1)
+            && wait.is_none()
+            && let Some(variant) = left.pop()
+        {
+            let path = asset_path(&subject.category, &subject.asset, &version, &variant);
+            under_way.push(async move { Made { outcome: parts.origin.ahead(&path, deadline).await, variant } });
+        }
+        let Some(Made { variant, outcome }) = under_way.next().await else { break };
+        let verdict = outcome.as_ref().err().map(|error| of_serve(error, &subject.category));
+        let final_failure = match &verdict {
+            Some(Verdict::Wait(time)) => {
+                wait = Some(wait.map_or(*time, |known| known.max(*time)));
+                continue;
+            }
+            Some(Verdict::Failed(Failure { passing: true, .. }, _)) if !last_try => {
+                passing = verdict;
+                continue;
+            }
+            Some(_) => true,
+            None => false,
+        };
+        if final_failure {
+            lasting.push(variant.clone());
+        }
+        let row = row(parts, job, &subject, &version, variant, outcome);
+        parts.catalog.record_variants(&job.id, job.lease, vec![row]).await.map_err(of_catalog)?;
+    }
+    if let Some(time) = wait {
+        return Err(Verdict::Wait(time));
+    }
+    if let Some(verdict) = passing {
+        return Err(verdict);
+    }
+    if lasting.is_empty() {
+        return Ok(Ended::Completed { result: json!({}), follow: Vec::new() });
+    }
+    let error = format!("{} of its variants could not be made: {}", lasting.len(), lasting.join(", "));
+    Err(Verdict::lasting("variants-failed", error))
+}
+
+/// Whether an earlier try of the job made a variant.
+fn is_made(job: &Job, variant: &str) -> bool {
+    let made = job.result["variants"].as_array();
+    made.is_some_and(|all| all.iter().any(|one| one["variant"] == variant && one["state"] == "ready"))
+}
+
+async fn current(parts: &Parts, subject: &Subject) -> Result<String, Verdict> {
+    let found = parts.catalog.find_version(&subject.category, &subject.asset, None).await.map_err(of_catalog)?;
+    found.map(|version| version.version).ok_or_else(|| Verdict::lasting("gone", "there is no such asset any more"))
+}
+
+fn row(
+    parts: &Parts,
+    job: &Job,
+    subject: &Subject,
+    version: &str,
+    variant: String,
+    outcome: Result<serve::Prepared, serve::Error>,
+) -> Variant {
+    let url = asset_path(&subject.category, &subject.asset, version, &variant);
+    let (made, error) = match outcome {
+        Ok(made) => (Some(made), None),
+        Err(error) => (None, Some(error.to_string().chars().take(ERROR_LETTERS_MAX).collect())),
+    };
+    let size = made.as_ref().and_then(|made| made.size);
+    Variant {
+        owner: job.owner.clone(),
+        category: subject.category.clone(),
+        asset: subject.asset.clone(),
+        version: version.to_owned(),
+        variant,
+        url,
+        content_type: made.as_ref().map_or("", |made| made.content_type).to_owned(),
+        bytes: made.as_ref().map_or(0, |made| made.bytes),
+        width: size.map_or(0, |size| size.width),
+        height: size.map_or(0, |size| size.height),
+        ms: made.as_ref().map_or(0, |made| made.time.as_millis() as u64),
+        state: if error.is_none() { VariantState::Ready } else { VariantState::Failed },
+        error,
+        attempts: job.attempts,
+        job: job.id.clone(),
+        made_ms: parts.catalog.now_ms(),
+    }
+}

@@ -1,0 +1,447 @@
+//! The control plane against the built binary: who may, whose things are seen, jobs, events, galleries, keys, the description.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Method, Request};
+use http_body_util::{BodyExt, Empty};
+use hyper_util::rt::TokioIo;
+use serde_json::{Value, json};
+use tokio::net::TcpStream;
+
+use crate::support::api::{Caller, SHOP, text};
+use crate::support::fovea::{Fovea, TOKEN, fixtures, samples};
+
+/// A signing key, for downloads.
+const KEYS: &str = "[keys]\nk1 = \"a secret of some length\"\n";
+
+fn photo() -> Vec<u8> {
+    std::fs::read(samples().join("mountains.jpg")).unwrap()
+}
+
+fn small() -> Vec<u8> {
+    std::fs::read(fixtures().join("smooth.jpg")).unwrap()
+}
+
+/// Every operation that the description names: method, and path with these names in it.
+async fn operations(server: &Fovea, names: &[(&str, &str)]) -> Vec<(Method, String)> {
+    let description = server.api("/openapi.json").await;
+    assert_eq!(description.status, 200);
+    let description = description.json();
+    let mut all = Vec::new();
+    for (path, methods) in description["paths"].as_object().unwrap() {
+        for method in methods.as_object().unwrap().keys() {
+            let mut path = path.clone();
+            for (name, value) in names {
+                path = path.replace(&format!("{{{name}}}"), value);
+            }
+            assert!(!path.contains('{'), "{path} has a name that the test does not know");
+            all.push((method.to_uppercase().parse().unwrap(), path));
+        }
+    }
+    assert!(all.len() >= 35, "{}", all.len());
+    all
+}
+
+#[tokio::test]
+async fn nothing_answers_without_a_key() {
+    let server = Fovea::start_idle(SHOP).await;
+    let names = [("category", "shop"), ("id", "x")];
+    for (method, path) in operations(&server, &names).await {
+        for shown in ["", "wrong", "fovea_0123456789abcdef_c2VjcmV0", &TOKEN[1..]] {
+            let answer = server.with_key(shown).send(method.clone(), &path, &[], "").await;
+            assert_eq!(
+                (answer.status.as_u16(), text(&answer.json(), "code")),
+                (401, "unauthorised"),
+                "{method} {path}"
+            );
+            assert_eq!(answer.header("www-authenticate"), "Bearer realm=\"fovea\"", "{method} {path}");
+        }
+    }
+    for open in ["/health", "/health/live", "/health/ready", "/metrics", "/openapi.json", "/docs", "/"] {
+        assert_eq!(server.api(open).await.status, 200, "{open}");
+    }
+    assert_eq!(server.with_key("").get("/v1/nothing").await.status, 401, "not even that there is nothing");
+    assert_eq!(server.root().get("/v1/nothing").await.status, 404);
+    // An upload that is refused gets its answer, though its body was not wanted.
+    let refused = server.with_key("wrong").put("/v1/assets/shop/a", vec![1; 3 << 20]).await;
+    assert_eq!(refused.status, 401);
+}
+
+#[tokio::test]
+async fn a_role_may_what_it_is_for() {
+    let server = Fovea::start_idle(&format!("{SHOP}[category.bags]\ningest = true\n")).await;
+    let root = server.root();
+    let (viewer, uploader) = (root.key("viewer", "ann", &[]).await, root.key("uploader", "ann", &["shop"]).await);
+    let (operator, admin) = (root.key("operator", "ann", &[]).await, root.key("admin", "ann", &[]).await);
+    let status = async |key: &str, method: Method, path: &str, body: Vec<u8>| {
+        server.with_key(key).send(method, path, &[], body).await.status.as_u16()
+    };
+    let table: [(Method, &str, Vec<u8>, [u16; 4]); 9] = [
+        (Method::GET, "/v1/assets", Vec::new(), [200; 4]),
+        (Method::PUT, "/v1/assets/shop/a", small(), [403, 202, 202, 202]),
+        (Method::PUT, "/v1/assets/bags/a", small(), [403, 403, 202, 202]),
+        (Method::GET, "/v1/dead-letters", Vec::new(), [403, 403, 200, 200]),
+        (Method::GET, "/v1/keys", Vec::new(), [403, 403, 403, 200]),
+        (Method::POST, "/v1/queue:clear", Vec::new(), [403, 403, 403, 428]),
+        (Method::POST, "/v1/purge", br#"{"category":"shop"}"#.to_vec(), [403; 4]),
+        (Method::GET, "/v1/queue", Vec::new(), [200; 4]),
+        (Method::GET, "/v1/statistics?window=15m", Vec::new(), [200; 4]),
+    ];
+    for (method, path, body, wanted) in table {
+        for (key, wanted) in [&viewer, &uploader, &operator, &admin].into_iter().zip(wanted) {
+            assert_eq!(status(key, method.clone(), path, body.clone()).await, wanted, "{method} {path}");
+        }
+    }
+    assert_eq!(status(&uploader, Method::DELETE, "/v1/assets/shop/a", Vec::new()).await, 403);
+    assert_eq!(server.with_key(&uploader).get("/v1/assets").await.json()["items"].as_array().unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn keys_are_made_rotated_and_revoked() {
+    let server = Fovea::start_idle(SHOP).await;
+    let root = server.root();
+    let admin = root.key("admin", "ann", &["shop"]).await;
+    let ann = server.with_key(&admin);
+    for (body, status) in [
+        (json!({ "role": "emperor" }), 400),
+        (json!({ "role": "viewer", "owner": "bob" }), 403),
+        (json!({ "role": "viewer", "categories": ["pics"] }), 403),
+        (json!({ "role": "viewer", "categories": ["none"] }), 400),
+    ] {
+        assert_eq!(ann.post("/v1/keys", body.clone()).await.status, status, "{body}");
+    }
+    let made = ann.post("/v1/keys", json!({ "role": "viewer", "name": "eyes" })).await.json();
+    assert_eq!((text(&made, "owner"), &made["categories"]), ("ann", &json!(["shop"])), "no more than its maker's");
+    let (old, id) = (text(&made, "secret").to_owned(), text(&made, "id"));
+    assert_eq!(server.with_key(&old).get("/v1/assets").await.status, 200);
+    let rotated = ann.send(Method::POST, &format!("/v1/keys/{id}/rotate"), &[], "").await.json();
+    assert_eq!(server.with_key(&old).get("/v1/assets").await.status, 401);
+    let new = text(&rotated, "secret");
+    assert_eq!(server.with_key(new).get("/v1/assets").await.status, 200);
+    let listed = ann.get("/v1/keys").await;
+    assert!(!String::from_utf8_lossy(&listed.body).contains(new), "no secret is told twice");
+    assert_eq!(listed.json().as_array().unwrap().len(), 3, "of this owner alone: {:?}", listed.json());
+    assert_eq!(ann.delete(&format!("/v1/keys/{}", text(&rotated, "id"))).await.status, 204);
+    assert_eq!(server.with_key(new).get("/v1/assets").await.status, 401);
+    let database = std::fs::read(server.folder.path().join("catalog.sqlite")).unwrap();
+    let secret = admin.rsplit('_').next().unwrap().as_bytes();
+    assert!(!database.windows(secret.len()).any(|window| window == secret), "no secret is kept");
+}
+
+#[tokio::test]
+async fn the_first_start_makes_an_admins_key_once() {
+    let config = "[api]\nlisten = \"127.0.0.1:0\"\n";
+    let folder = tempfile::tempdir().unwrap();
+    let run = |arguments: &[&str]| {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_fovea"));
+        command.args(arguments).current_dir(folder.path()).env_clear();
+        command.output().unwrap()
+    };
+    std::fs::write(folder.path().join("f.toml"), format!("{config}{SHOP}")).unwrap();
+    let made = run(&["key", "create", "--role", "uploader", "--category", "shop", "--config", "f.toml"]);
+    assert!(made.status.success(), "{made:?}");
+    let said = String::from_utf8(made.stdout).unwrap();
+    let key = said.lines().last().unwrap();
+    assert!(key.starts_with("fovea_") && !key.contains(' '), "{said}");
+    let listed = String::from_utf8(run(&["key", "list", "--config", "f.toml"]).stdout).unwrap();
+    assert!(listed.contains("uploader") && !listed.contains(key), "{listed}");
+    assert!(
+        !run(&["key", "create", "--role", "uploader", "--category", "none", "--config", "f.toml"]).status.success()
+    );
+
+    let server = Fovea::start_untold("").await;
+    let mut key = None;
+    for _ in 0..200 {
+        key = server.log().lines().find_map(|line| line.trim().strip_prefix("fovea_").map(str::to_owned));
+        if key.is_some() {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(25)).await;
+    }
+    let key = key.expect("the key is shown");
+    assert_eq!(server.with_key(&format!("fovea_{key}")).get("/v1/keys").await.status, 200);
+    let server = server.restart_untold("").await;
+    assert!(!server.log().contains("  fovea_"), "{}", server.log());
+    assert_eq!(server.with_key(&format!("fovea_{key}")).get("/v1/keys").await.status, 200);
+}
+
+#[tokio::test]
+async fn another_owner_sees_nothing_by_any_route() {
+    let server = Fovea::start_all(&format!("{SHOP}{KEYS}")).await;
+    let root = server.root();
+    let (ann, bob) = (root.key("admin", "ann", &[]).await, root.key("admin", "bob", &[]).await);
+    let (ann, bob) = (server.with_key(&ann), server.with_key(&bob));
+    let taken = ann.taken("/v1/assets/shop/secret.jpg?variants=w_66.jpg", photo()).await;
+    ann.completed(&taken).await;
+    let gallery = ann.post("/v1/galleries", json!({ "name": "secret things", "items": ["shop/secret.jpg"] })).await;
+    assert_eq!(gallery.status, 201, "{:?}", gallery.body);
+    let (job, gallery) = (text(&taken, "job_id").to_owned(), text(&gallery.json(), "id").to_owned());
+    for id in ["secret.jpg", job.as_str(), gallery.as_str()] {
+        for (method, path) in operations(&server, &[("category", "shop"), ("id", id)]).await {
+            if path == "/v1/events" {
+                continue;
+            }
+            let body =
+                if method == Method::GET { "" } else { r#"{"asset":"shop/secret.jpg","items":["shop/secret.jpg"]}"# };
+            let answer = bob.send(method.clone(), &path, &[], body).await;
+            let said = String::from_utf8_lossy(&answer.body);
+            assert!(!said.contains("secret.jpg") && !said.contains("secret things"), "{method} {path}: {said}");
+            assert!(!said.contains(&job) || said.contains("no such"), "{method} {path}: {said}");
+            assert!(answer.status != 202 && answer.status != 204, "{method} {path}: {answer:?}");
+        }
+    }
+    let put = bob.put("/v1/assets/shop/secret.jpg", small()).await;
+    assert_eq!((put.status.as_u16(), text(&put.json(), "code")), (409, "id-taken"));
+    for (path, body) in [
+        ("/v1/jobs", json!({ "asset": "shop/secret.jpg", "variants": ["w_9.jpg"] })),
+        ("/v1/downloads", json!({ "asset": "shop/secret.jpg" })),
+        ("/v1/galleries", json!({ "name": "x", "items": ["shop/secret.jpg"] })),
+        ("/v1/purge", json!({ "asset": "shop/secret.jpg" })),
+    ] {
+        assert_eq!(bob.post(path, body).await.status, 404, "{path}");
+    }
+    let statistics = bob.get("/v1/statistics").await.json();
+    assert_eq!((&statistics["completed"], &statistics["bytes_in"]), (&json!(0), &json!(0)), "{statistics}");
+    assert_eq!(ann.get("/v1/statistics").await.json()["bytes_in"], photo().len());
+    let events = listen(&bob, "/v1/events?after=0", &[], Duration::from_millis(700), |_| false).await;
+    assert_eq!(events, [], "nothing of another's happens");
+    assert_eq!(ann.get("/v1/assets/shop/secret.jpg").await.status, 200, "and it is all there still");
+    assert_eq!(ann.get(&format!("/v1/galleries/{gallery}")).await.json()["items"], json!(["shop/secret.jpg"]));
+}
+
+/// Server-sent events until one is the last, or the time is over: id, type, data.
+async fn listen(
+    caller: &Caller<'_>,
+    path: &str,
+    headers: &[(&str, &str)],
+    time: Duration,
+    last: impl Fn(&(i64, String, Value)) -> bool,
+) -> Vec<(i64, String, Value)> {
+    let stream = TcpStream::connect(caller.server.api).await.unwrap();
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
+    let connection = tokio::spawn(connection);
+    let mut request = Request::get(path).header("host", "x").header("authorization", format!("Bearer {}", caller.key));
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    let answer = sender.send_request(request.body(Empty::<Bytes>::new()).unwrap()).await.unwrap();
+    assert_eq!(
+        (answer.status().as_u16(), &answer.headers()["content-type"]),
+        (200, &"text/event-stream".parse().unwrap())
+    );
+    let (mut body, mut buffer, mut events) = (answer.into_body(), String::new(), Vec::new());
+    let read = async {
+        while let Some(frame) = body.frame().await {
+            buffer += &String::from_utf8_lossy(&frame.unwrap().into_data().unwrap());
+            while let Some((block, rest)) = buffer.split_once("\n\n") {
+                let field = |name: &str| {
+                    block.lines().find_map(|line| line.strip_prefix(name)).map(|text| text.trim().to_owned())
+                };
+                if let (Some(id), Some(kind), Some(data)) = (field("id:"), field("event:"), field("data:")) {
+                    events.push((id.parse().unwrap(), kind, serde_json::from_str(&data).unwrap()));
+                }
+                buffer = rest.to_owned();
+                if events.last().is_some_and(&last) {
+                    return;
+                }
+            }
+        }
+    };
+    let _ = tokio::time::timeout(time, read).await;
+    connection.abort();
+    events
+}
+
+#[tokio::test]
+async fn events_go_on_where_the_client_left() {
+    let server = Fovea::start_all(SHOP).await;
+    let api = server.root();
+    let done = |event: &(i64, String, Value)| event.1 == "job.completed";
+    let live = async { listen(&api, "/v1/events?asset=shop/a.jpg", &[], Duration::from_secs(30), done).await };
+    let upload = async {
+        // The listener is there first: it begins at what happens from now on.
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        api.taken("/v1/assets/shop/other.jpg", small()).await;
+        api.taken("/v1/assets/shop/a.jpg?variants=w_44.jpg,w_45.jpg", photo()).await
+    };
+    let (live, taken) = tokio::join!(live, upload);
+    let kinds: Vec<&str> = live.iter().map(|event| event.1.as_str()).collect();
+    assert!(kinds.contains(&"asset.accepted") && kinds.contains(&"job.queued"), "{kinds:?}");
+    assert_eq!(kinds.iter().filter(|kind| **kind == "variant.made").count(), 2, "{kinds:?}");
+    assert!(live.iter().all(|event| event.2["asset"] == "shop/a.jpg"), "{live:?}");
+    assert!(live.windows(2).all(|pair| pair[0].0 < pair[1].0), "{live:?}");
+    for at in [0, live.len() / 2] {
+        let id = live[at].0.to_string();
+        let rest =
+            listen(&api, "/v1/events?asset=shop/a.jpg", &[("last-event-id", &id)], Duration::from_secs(30), done).await;
+        assert_eq!(rest, live[at + 1..], "all that followed, once");
+    }
+    let of_job = format!("/v1/events?after=0&job={}", text(&taken, "job_id"));
+    let of_job = listen(&api, &of_job, &[], Duration::from_secs(30), done).await;
+    assert!(of_job.iter().all(|event| event.2["job_id"] == taken["job_id"]), "{of_job:?}");
+    let made = listen(&api, "/v1/events?after=0&type=variant.", &[], Duration::from_secs(2), |_| false).await;
+    assert!(made.len() >= 2 && made.iter().all(|event| event.1.starts_with("variant.")), "{made:?}");
+    let wrong = api.send(Method::GET, "/v1/events", &[("last-event-id", "x")], "").await;
+    assert_eq!(wrong.status, 400);
+}
+
+#[tokio::test]
+async fn variants_are_made_on_demand() {
+    let server = Fovea::start_all(SHOP).await;
+    let api = server.root();
+    for id in ["a.jpg", "b/c.jpg"] {
+        api.completed(&api.taken(&format!("/v1/assets/shop/{id}"), photo()).await).await;
+    }
+    let named = json!({ "category": "shop", "id": "a.jpg" });
+    for (path, body, variant) in [
+        ("/v1/jobs", json!({ "asset": "shop/a.jpg", "variants": ["w_90.webp"] }), "w_90.webp"),
+        (
+            "/v1/resize",
+            json!({ "asset": named, "width": 91, "height": 40, "fit": "cover", "format": "jpg" }),
+            "w_91,h_40,fit_cover.jpg",
+        ),
+        (
+            "/v1/crop",
+            json!({ "asset": "shop/a.jpg", "x": 10, "y": 20, "width": 64, "height": 32, "format": "png" }),
+            "crop_10:20:64:32.png",
+        ),
+    ] {
+        let answer = api.post(path, body).await;
+        assert_eq!(answer.status, 202, "{path} {:?}", answer.body);
+        assert_eq!(answer.header("location"), format!("/v1/jobs/{}", text(&answer.json(), "job_id")));
+        let url = answer.json()["urls"][variant].as_str().unwrap_or_else(|| panic!("{:?}", answer.json())).to_owned();
+        api.completed(&answer.json()).await;
+        let made = server.get(&url).await;
+        assert!(made.status == 200 && made.header("cache-status").contains("hit"), "{made:?}");
+    }
+    let batch = api
+        .post("/v1/jobs", json!({ "assets": ["shop/a.jpg", "shop/b/c.jpg"], "variants": ["w_77.jpg", "w_78.jpg"] }))
+        .await;
+    let job = api.completed(&batch.json()).await;
+    assert_eq!(
+        (&job["kind"], &job["progress"]["done"], &job["progress"]["total"]),
+        (&json!("batch"), &json!(2), &json!(2)),
+        "{job}"
+    );
+    let parts = api.get(&format!("/v1/jobs?parent={}", text(&job, "id"))).await.json();
+    assert_eq!(parts["items"].as_array().unwrap().len(), 2, "{parts}");
+    for (body, status) in [
+        (json!({ "asset": "shop/none.jpg", "variants": ["w_9.jpg"] }), 404),
+        (json!({ "asset": "shop/a.jpg", "variants": [] }), 400),
+        (json!({ "asset": "shop/a.jpg", "variants": ["wobble.jpg"] }), 400),
+        (json!({ "asset": "shop/a.jpg", "variants": ["w_9.jpg"], "priority": "now" }), 400),
+        (json!({ "asset": "nothing", "variants": ["w_9.jpg"] }), 400),
+    ] {
+        assert_eq!(api.post("/v1/jobs", body.clone()).await.status, status, "{body}");
+    }
+    assert_eq!(api.post("/v1/resize", json!({ "asset": "shop/a.jpg" })).await.status, 400);
+}
+
+#[tokio::test]
+async fn jobs_are_listed_in_pages_cancelled_and_tried_again() {
+    let server = Fovea::start_idle(SHOP).await;
+    let api = server.root();
+    let mut ids = BTreeSet::new();
+    for at in 0..5 {
+        ids.insert(text(&api.taken(&format!("/v1/assets/shop/{at}.jpg"), small()).await, "job_id").to_owned());
+    }
+    let (mut seen, mut cursor) = (BTreeSet::new(), String::new());
+    for _ in 0..3 {
+        let page = api.get(&format!("/v1/jobs?status=queued&limit=2{cursor}")).await.json();
+        seen.extend(page["items"].as_array().unwrap().iter().map(|job| text(job, "id").to_owned()));
+        cursor = page["next"].as_str().map_or(String::new(), |next| format!("&cursor={next}"));
+    }
+    assert_eq!((seen, cursor.as_str()), (ids.clone(), ""), "each once, and then no more");
+    let id = ids.first().unwrap();
+    let post = async |what: &str| api.send(Method::POST, &format!("/v1/jobs/{id}/{what}"), &[], "").await;
+    assert_eq!(post("retry").await.status, 409, "it waits");
+    assert_eq!(api.get(&format!("/v1/jobs/{id}")).await.json()["status"], "queued");
+    assert_eq!(text(&post("cancel").await.json(), "status"), "cancelled");
+    assert_eq!(
+        api.get(&format!("/v1/jobs/{id}")).await.json()["status"],
+        "cancelled",
+        "what was remembered is forgotten"
+    );
+    assert_eq!(post("cancel").await.status, 409);
+    assert_eq!(text(&post("retry").await.json(), "status"), "queued");
+    assert_eq!(api.get("/v1/jobs?status=cancelled").await.json()["items"], json!([]));
+    assert_eq!(api.get("/v1/jobs?status=happy").await.status, 400);
+    let asked = api.send(Method::POST, "/v1/queue:clear", &[], "").await;
+    assert_eq!(asked.status, 428, "{asked:?}");
+    let wrong = api.post("/v1/queue:clear", json!({ "confirmation": "yes" })).await;
+    assert_eq!(wrong.status, 403);
+    assert_eq!(api.get("/v1/queue").await.json()["waiting"], 5);
+    let cleared = api.post("/v1/queue:clear", json!({ "confirmation": text(&asked.json(), "confirmation") })).await;
+    assert_eq!((cleared.status.as_u16(), &cleared.json()["cancelled"]), (200, &json!(5)));
+    assert_eq!(api.get("/v1/queue").await.json()["waiting"], 0);
+}
+
+#[tokio::test]
+async fn galleries_keep_an_order_and_sign_downloads() {
+    let server =
+        Fovea::start_all(&format!("{}{KEYS}", SHOP.replace("originals = \"public\"", "originals = \"signed\""))).await;
+    let api = server.root();
+    for id in ["a.jpg", "b.jpg", "c.jpg"] {
+        api.completed(&api.taken(&format!("/v1/assets/shop/{id}"), small()).await).await;
+    }
+    let made = api.post("/v1/galleries", json!({ "name": "trip", "items": ["shop/a.jpg", "shop/b.jpg"] })).await;
+    let place = made.header("location").to_owned();
+    assert_eq!((made.status.as_u16(), made.json()["count"].as_u64()), (201, Some(2)), "{:?}", made.body);
+    let items = async || api.get(&place).await.json()["items"].clone();
+    assert_eq!(api.post(&format!("{place}/items"), json!({ "items": ["shop/c.jpg"], "at": 0 })).await.status, 200);
+    assert_eq!(items().await, json!(["shop/c.jpg", "shop/a.jpg", "shop/b.jpg"]));
+    let order = json!({ "items": ["shop/b.jpg", "shop/a.jpg", "shop/c.jpg"] }).to_string();
+    assert_eq!(api.send(Method::PUT, &format!("{place}/items"), &[], order).await.status, 200);
+    assert_eq!(items().await, json!(["shop/b.jpg", "shop/a.jpg", "shop/c.jpg"]));
+    let change = json!({ "name": "the trip", "cover": "shop/c.jpg" }).to_string();
+    let stale = api.send(Method::PATCH, &place, &[("if-match", "\"0\"")], change.clone()).await;
+    assert_eq!((stale.status.as_u16(), text(&stale.json(), "code")), (409, "changed-meanwhile"));
+    let changed = api.send(Method::PATCH, &place, &[], change).await.json();
+    assert_eq!((text(&changed, "name"), text(&changed, "cover")), ("the trip", "shop/c.jpg"));
+    let away = json!({ "items": ["shop/a.jpg"] }).to_string();
+    assert_eq!(api.send(Method::DELETE, &format!("{place}/items"), &[], away).await.status, 200);
+    assert_eq!(items().await, json!(["shop/b.jpg", "shop/c.jpg"]));
+    assert_eq!(api.post("/v1/galleries", json!({ "name": " " })).await.status, 400);
+
+    let links = api.post(&format!("{place}/downloads"), json!({ "expires_s": 60 })).await.json();
+    let links = links["items"].as_array().unwrap().clone();
+    assert_eq!(links.len(), 2);
+    for link in &links {
+        let got = server.get(text(link, "url")).await;
+        assert!(got.status == 200 && got.body == small(), "{link} {:?}", got.status);
+        let bare = format!("/{}", text(link, "url").splitn(3, '/').nth(2).unwrap());
+        assert_eq!(server.get(&bare).await.status, 403, "without the signature there is none");
+    }
+    let alone = api.post("/v1/downloads", json!({ "asset": "shop/a.jpg", "expires_s": 1 })).await.json();
+    let url = text(&alone, "url");
+    assert_eq!(server.get(url).await.status, 200);
+    tokio::time::sleep(Duration::from_millis(2100)).await;
+    assert_eq!(server.get(url).await.status, 410, "it goes");
+    assert_eq!(api.delete(&place).await.status, 204);
+    assert_eq!(api.get(&place).await.status, 404);
+    assert_eq!(api.get("/v1/assets/shop/b.jpg").await.status, 200, "its assets stay");
+}
+
+#[tokio::test]
+async fn a_key_and_an_address_have_an_allowance() {
+    let limits = "key_per_second = 1\nkey_burst = 3\naddress_per_second = 1\naddress_burst = 8\n";
+    let server = Fovea::start_with_api(SHOP, limits).await;
+    let seen: Vec<_> =
+        futures_util::future::join_all((0..5).map(|_| async { server.root().get("/v1/assets").await })).await;
+    let well: Vec<_> = seen.iter().filter(|answer| answer.status == 200).collect();
+    assert_eq!(well.len(), 3, "{seen:?}");
+    assert_eq!(well[0].header("ratelimit-limit"), "3");
+    let mut left: Vec<&str> = well.iter().map(|answer| answer.header("ratelimit-remaining")).collect();
+    left.sort_unstable();
+    assert_eq!(left, ["0", "1", "2"]);
+    let refused = seen.iter().find(|answer| answer.status == 429).unwrap();
+    assert_eq!((text(&refused.json(), "code"), refused.header("retry-after")), ("too-many-requests", "1"));
+    let wrong = futures_util::future::join_all(
+        (0..9).map(|_| async { server.with_key("guess").get("/v1/assets").await.status }),
+    )
+    .await;
+    assert!(wrong.contains(&http::StatusCode::TOO_MANY_REQUESTS), "guessing is slowed: {wrong:?}");
+    assert_eq!(server.api("/health").await.status, 200, "health is not");
+}
