@@ -360,7 +360,7 @@ async fn the_api_tells_its_health_and_keeps_strangers_out() {
     assert_eq!(server.metric("fovea_http_requests_total", &labels).await, 1.0);
     let nowhere = server.api("/nowhere").await;
     assert_eq!((nowhere.status.as_u16(), nowhere.json()["code"].as_str()), (404, Some("no-such-route")));
-    assert_eq!(server.api("/v1/purge").await.status, 405);
+    assert_eq!(server.api("/v1/purge").await.status, 401);
     let unknown = server.purge(serde_json::json!({ "everything": true })).await;
     assert_eq!((unknown.status.as_u16(), unknown.json()["code"].as_str()), (400, Some("bad-body")));
 }

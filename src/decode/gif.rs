@@ -166,6 +166,9 @@ impl<'a> Cut<'a> {
     }
 }
 
+/// Frames up to so many pixels are unpacked at once (16 MiB).
+const WHOLE_PIXELS_MAX: usize = 4 << 20;
+
 /// A GIF that is read frame by frame.
 struct Animation<'a> {
     decoder: gif::Decoder<Cursor<&'a [u8]>>,
@@ -281,13 +284,22 @@ impl<'a> Animation<'a> {
         if width == 0 || height == 0 {
             return (painted, Ok(()));
         }
+        // A frame of usual size is unpacked at once: row by row the unpacker loses its place in flat pictures.
+        let whole = width * height <= WHOLE_PIXELS_MAX;
+        let mut pixels = vec![0; if whole { width * height * 4 } else { 0 }];
+        let filled = if whole { Some(self.decoder.fill_buffer(&mut pixels)) } else { None };
+        let mut unpacked = pixels.chunks_exact(width * 4);
         self.row.resize(width * 4, 0);
         let row_bytes = self.size.width as usize * 4;
         for y in rows(height, interlaced) {
             if !interlaced && place.top + y >= place.bottom {
                 break;
             }
-            match self.decoder.fill_buffer(&mut self.row) {
+            match unpacked.next() {
+                Some(row) => self.row.copy_from_slice(row),
+                None => {}
+            }
+            match if whole { Ok(true) } else { self.decoder.fill_buffer(&mut self.row) } {
                 Ok(true) => {}
                 Ok(false) => return (painted, Err("a frame is cut off".to_owned())),
                 Err(error) => return (painted, Err(error.to_string())),
@@ -303,7 +315,12 @@ impl<'a> Animation<'a> {
                 painted = true;
             }
         }
-        (painted, Ok(()))
+        let end = match filled {
+            None | Some(Ok(true)) => Ok(()),
+            Some(Ok(false)) => Err("a frame is cut off".to_owned()),
+            Some(Err(error)) => Err(error.to_string()),
+        };
+        (painted, end)
     }
 }
 

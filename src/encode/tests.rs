@@ -162,7 +162,9 @@ fn a_photo_keeps_its_looks() {
     let of = |progressive| still(&photo, &Settings { progressive, ..settings(Format::Jpeg, 80) }, &work()).unwrap();
     let (header, found) = opened(&of(true));
     assert!(header.progressive && !opened(&of(false)).0.progressive);
-    assert_eq!(found, opened(&of(false)).1);
+    // The two are read by different decoders, whose inverse transforms round differently.
+    let plain = opened(&of(false)).1;
+    assert!(found.iter().flatten().zip(plain.iter().flatten()).all(|(a, b)| a.abs_diff(*b) <= 4));
 }
 
 #[test]
