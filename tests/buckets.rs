@@ -70,7 +70,7 @@ async fn a_large_file_goes_in_parts() {
         ..PutOptions::default()
     };
     for bytes in [1_000, 6 << 20, (6 << 20) + 1, 17 << 20] {
-        let body: Vec<u8> = (0..bytes).map(|at: usize| (at * 2_654_435_761 >> 9) as u8).collect();
+        let body: Vec<u8> = (0..bytes).map(|at: usize| ((at * 2_654_435_761) >> 9) as u8).collect();
         std::fs::write(&file, &body).unwrap();
         let key = format!("k/{bytes}");
         store.put_file(&key, &file, &options).await.unwrap();

@@ -295,9 +295,8 @@ impl<'a> Animation<'a> {
             if !interlaced && place.top + y >= place.bottom {
                 break;
             }
-            match unpacked.next() {
-                Some(row) => self.row.copy_from_slice(row),
-                None => {}
+            if let Some(row) = unpacked.next() {
+                self.row.copy_from_slice(row);
             }
             match if whole { Ok(true) } else { self.decoder.fill_buffer(&mut self.row) } {
                 Ok(true) => {}
