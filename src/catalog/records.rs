@@ -107,7 +107,7 @@ impl Tx {
             return Ok(version);
         }
         self.put_version(&version).await?;
-        let shown = self.due(&asset, &version).await?;
+        let shown = self.next_shown(&asset, &version).await?;
         if let Some(shown) = shown {
             asset.show(&shown);
             self.put_asset(&mut asset).await?;
@@ -117,7 +117,7 @@ impl Tx {
     }
 
     /// The version that the asset should show now, where that is to change.
-    async fn due(&mut self, asset: &Asset, version: &Version) -> Result<Option<Version>, Error> {
+    async fn next_shown(&mut self, asset: &Asset, version: &Version) -> Result<Option<Version>, Error> {
         let all = self.versions(&asset.category, &asset.id).await?;
         let sound = all.iter().find(|one| one.state == AssetState::Ready);
         Ok(match sound {

@@ -71,7 +71,7 @@ pub fn size(original: &Header, width: u32) -> Size {
     Size::new(side(original.size.width), side(original.size.height))
 }
 
-/// The form that a plan is rendered from: the smallest that shows the wanted part [`MARGIN_PERCENT`] times as large as the result.
+/// The form that a plan is rendered from: the smallest that shows the wanted part 1.55 times as large as the result.
 /// `widths` are the mezzanines that the original has; `exif` says whether it has metadata that a plan may want to keep.
 pub fn form(original: &Header, widths: &[u32], exif: bool, geometry: &Geometry, plan: &Plan) -> Form {
     // A mezzanine is in sRGB and holds no metadata.
