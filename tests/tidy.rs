@@ -91,6 +91,7 @@ const VENDORS: &[(&str, &[&str])] = &[
     ("getrandom", &["auth"]),
     ("image", &["decode", "encode"]),
     ("gif", &["decode", "encode"]),
+    ("weezl", &["decode"]),
     ("png", &["decode", "encode"]),
     ("zune_core", &["decode"]),
     ("zune_jpeg", &["decode"]),

@@ -756,3 +756,22 @@ fn rubbish_is_unsupported() {
         assert!(matches!(probe(bytes, &Limits::default()), Err(Error::Unsupported)));
     }
 }
+
+/// Flat areas end codes at the end of rows, where an unpacker that is asked for rows may lose its place.
+#[test]
+fn flat_gifs_are_whole_at_every_width() {
+    for (width, height) in (1..60).map(|width| (width, 40)).chain([(2500, 2000)]) {
+        let mut file = Vec::new();
+        let mut encoder = ::gif::Encoder::new(&mut file, width, height, &[9, 9, 9, 200, 100, 50]).unwrap();
+        let indices = vec![1; usize::from(width) * usize::from(height)];
+        encoder.write_frame(&::gif::Frame::from_indexed_pixels(width, height, indices, None)).unwrap();
+        drop(encoder);
+        let limits = Limits::default();
+        let header = probe(&file, &limits).unwrap();
+        let decoded = decode(&file, &header, &Want::all(&header), &limits, &work()).unwrap();
+        let channels = decoded.picture.layout.channels();
+        let samples = decoded.picture.as_u8().unwrap();
+        assert!(!decoded.damaged, "{width}x{height}");
+        assert!(samples.chunks_exact(channels).all(|pixel| pixel[..3] == [200, 100, 50]), "{width}x{height}");
+    }
+}

@@ -1,9 +1,13 @@
-//! GIF: blocks by an own walk (a probe unpacks nothing), frames by the `gif` crate, composed here as browsers do.
+//! GIF: blocks by an own walk (a probe unpacks nothing), what frames say by the `gif` crate, their codes by [`codes`], composed here as
+//! browsers do.
+
+mod codes;
 
 use std::io::Cursor;
 
-use gif::{ColorOutput, DisposalMethod, MemoryLimit};
+use gif::DisposalMethod;
 
+use self::codes::{Codes, Cut, colours};
 use super::{Decoded, Error, Frames, Header, Model, animation, check_size, frames_within, whole};
 use crate::base::{Format, Limits, Orientation, Size, Work};
 use crate::pixels::{ColourSpace, Frame};
@@ -140,38 +144,15 @@ impl Blocks {
     }
 }
 
-/// How many colours the table has that such flags announce.
-const fn colours(flags: u8) -> u16 {
-    if flags & 0x80 == 0 { 0 } else { 2 << (flags & 7) }
-}
-
 fn short(bytes: &[u8], at: usize) -> u16 {
     u16::from_le_bytes([bytes[at], bytes[at + 1]])
 }
 
-/// Takes bytes from the front; what is cut off is none.
-struct Cut<'a>(&'a [u8]);
-
-impl<'a> Cut<'a> {
-    fn take(&mut self, count: usize) -> Option<&'a [u8]> {
-        let taken = self.0.split_at_checked(count);
-        let (taken, rest) = taken.unwrap_or((&[], &[]));
-        self.0 = rest;
-        (taken.len() == count).then_some(taken)
-    }
-
-    fn sub_block(&mut self) -> Option<&'a [u8]> {
-        let length = self.take(1)?[0];
-        self.take(length.into())
-    }
-}
-
-/// Frames up to so many pixels are unpacked at once (16 MiB).
-const WHOLE_PIXELS_MAX: usize = 4 << 20;
-
 /// A GIF that is read frame by frame.
 struct Animation<'a> {
+    /// Tells of the frames; their data is read by `data`.
     decoder: gif::Decoder<Cursor<&'a [u8]>>,
+    data: Cut<'a>,
     size: Size,
     alpha: bool,
     /// RGBA; alpha is 0 or 255.
@@ -181,7 +162,7 @@ struct Animation<'a> {
     /// What happens to the frame that is shown before the next.
     dispose: DisposalMethod,
     shown: Place,
-    /// One row of a frame.
+    /// One row of a frame, indices of its palette.
     row: Vec<u8>,
     left: u32,
     begun: bool,
@@ -200,17 +181,20 @@ struct Place {
 impl<'a> Animation<'a> {
     fn open(bytes: &'a [u8], header: &Header) -> Result<Self, Error> {
         let mut options = gif::DecodeOptions::new();
-        options.set_color_output(ColorOutput::RGBA);
-        // Frames are read row by row, so the decoder holds one row.
-        options.set_memory_limit(MemoryLimit::Unlimited);
+        // The decoder's own rows lose codes where one of them fills a row to its end.
+        options.skip_frame_decoding(true);
         options.allow_unknown_blocks(true);
         let decoder = options.read_info(Cursor::new(bytes)).map_err(broken)?;
         let size = Size::new(decoder.width().into(), decoder.height().into());
         if size != header.size {
             return Err(broken("it is not what its header said"));
         }
+        let mut data = Cut(bytes);
+        let screen = data.take(13).ok_or_else(|| broken("its header is cut off"))?;
+        data.take(3 * usize::from(colours(screen[10])));
         Ok(Self {
             decoder,
+            data,
             size,
             alpha: header.alpha,
             canvas: vec![0; size.pixels() as usize * 4],
@@ -250,6 +234,7 @@ impl<'a> Animation<'a> {
         let (width, height) = (usize::from(frame.width), usize::from(frame.height));
         let (left, top) = (usize::from(frame.left), usize::from(frame.top));
         let (dispose, delay, interlaced) = (frame.dispose, u32::from(frame.delay) * 10, frame.interlaced);
+        let transparent = frame.transparent;
         self.dispose();
         let canvas_size = (self.size.width as usize, self.size.height as usize);
         let place = Place {
@@ -261,7 +246,7 @@ impl<'a> Animation<'a> {
         if dispose == DisposalMethod::Previous {
             self.saved = Some(self.canvas.clone());
         }
-        let (painted, read) = self.paint(place, left, (width, height), interlaced);
+        let (painted, read) = self.paint(place, left, (width, height), interlaced, transparent);
         (self.dispose, self.shown) = (dispose, place);
         match read {
             Err(_) if self.begun || painted => self.damaged = true,
@@ -279,47 +264,42 @@ impl<'a> Animation<'a> {
         left: usize,
         (width, height): (usize, usize),
         interlaced: bool,
+        transparent: Option<u8>,
     ) -> (bool, Result<(), String>) {
         let mut painted = false;
+        let Some(mut codes) = Codes::next(&mut self.data) else {
+            return (painted, Err("a frame is cut off".to_owned()));
+        };
         if width == 0 || height == 0 {
             return (painted, Ok(()));
         }
-        // A frame of usual size is unpacked at once: row by row the unpacker loses its place in flat pictures.
-        let whole = width * height <= WHOLE_PIXELS_MAX;
-        let mut pixels = vec![0; if whole { width * height * 4 } else { 0 }];
-        let filled = if whole { Some(self.decoder.fill_buffer(&mut pixels)) } else { None };
-        let mut unpacked = pixels.chunks_exact(width * 4);
-        self.row.resize(width * 4, 0);
+        let palette = match self.decoder.palette() {
+            Ok(palette) => palette.as_chunks::<3>().0,
+            Err(error) => return (painted, Err(error.to_string())),
+        };
+        self.row.resize(width, 0);
         let row_bytes = self.size.width as usize * 4;
         for y in rows(height, interlaced) {
             if !interlaced && place.top + y >= place.bottom {
                 break;
             }
-            if let Some(row) = unpacked.next() {
-                self.row.copy_from_slice(row);
-            }
-            match if whole { Ok(true) } else { self.decoder.fill_buffer(&mut self.row) } {
-                Ok(true) => {}
-                Ok(false) => return (painted, Err("a frame is cut off".to_owned())),
-                Err(error) => return (painted, Err(error.to_string())),
+            if let Err(error) = codes.fill(&mut self.row) {
+                return (painted, Err(error));
             }
             if place.top + y >= place.bottom || place.left >= place.right {
                 continue;
             }
             let from = (place.top + y) * row_bytes;
             let under = &mut self.canvas[from + place.left * 4..from + place.right * 4];
-            let pixels = self.row[(place.left - left) * 4..].chunks_exact(4);
-            for (under, pixel) in under.chunks_exact_mut(4).zip(pixels).filter(|(_, pixel)| pixel[3] != 0) {
-                under.copy_from_slice(pixel);
-                painted = true;
+            for (under, index) in under.as_chunks_mut::<4>().0.iter_mut().zip(&self.row[place.left - left..]) {
+                let colour = palette.get(usize::from(*index)).filter(|_| transparent != Some(*index));
+                if let Some([red, green, blue]) = colour {
+                    *under = [*red, *green, *blue, 255];
+                    painted = true;
+                }
             }
         }
-        let end = match filled {
-            None | Some(Ok(true)) => Ok(()),
-            Some(Ok(false)) => Err("a frame is cut off".to_owned()),
-            Some(Err(error)) => Err(error.to_string()),
-        };
-        (painted, end)
+        (painted, Ok(()))
     }
 }
 
