@@ -9,4 +9,4 @@ mod work;
 
 pub use origin::{look, origin, urls};
 pub use serve::serve;
-pub use work::{board, catalog, migrate, priorities, queue, work, workers};
+pub use work::{board, catalog, migrate, move_catalog, priorities, queue, work, workers};

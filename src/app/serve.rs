@@ -11,7 +11,7 @@ use anyhow::{Context, Result};
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::ingest::{bucket, faces, ingest, originals};
-use super::origin::{origin, urls};
+use super::origin::{origin, store, urls};
 use super::work;
 use crate::auth::Keys;
 use crate::config::{self, Config, samples};
@@ -77,6 +77,7 @@ pub async fn serve(config: Config) -> Result<()> {
     tokio::spawn(first_key(keys.clone()));
     tokio::spawn(keys.keep_up());
     tokio::spawn(recent.follow(catalog.clone()));
+    tokio::spawn(origin.clone().follow(store(&config)));
     let (log, writer) = Log::open(&access_log(&config)).context("http.access_log")?;
     let handler = Images::new(origin.clone(), image_settings(&config), log.clone());
     let images = images.start(Arc::new(handler))?;

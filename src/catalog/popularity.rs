@@ -26,6 +26,7 @@ impl Catalog {
         self.write(move |tx| {
             Box::pin(async move {
                 let now = tx.now_ms();
+                tx.alone("popularity").await?;
                 let mut touched = std::collections::BTreeSet::new();
                 for (category, shape, count) in counts {
                     let known = "SELECT n, at_ms FROM popularity WHERE category = $1 AND shape = $2";

@@ -53,7 +53,7 @@ Examples:
   fovea profile photo.jpg w_400 --format webp             where its time goes, stage by stage
   fovea check-config --config fovea.toml --print          what is wrong, or what is in effect
   fovea work --config fovea.toml                          do jobs in a process of its own
-  fovea migrate                                           bring the catalog's tables up to date
+  fovea migrate [--from URL --to URL]                     bring the catalog's tables up to date, or move it to PostgreSQL
   fovea health                                            for a container's health check
 
 Every configuration key, with its default and its meaning: fovea check-config --defaults";
