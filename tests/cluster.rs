@@ -1,12 +1,13 @@
 //! Several processes over one PostgreSQL and one bucket: what one takes, all serve; what one forgets, all forget.
 
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::time::Duration;
 
 use serde_json::json;
 
 use crate::support::api::{SHOP, text};
 use crate::support::fovea::{Fovea, samples};
+use crate::support::process::Process;
 use crate::support::{postgres, seaweedfs};
 
 fn photo() -> Vec<u8> {
@@ -26,33 +27,6 @@ async fn shared(bucket: &str, catalog: &str) -> String {
     )
 }
 
-/// `fovea work`, killed when dropped.
-struct Work(Child);
-
-impl Work {
-    /// With the config of a server, in a process of its own.
-    fn beside(server: &Fovea) -> Self {
-        let child = Command::new(env!("CARGO_BIN_EXE_fovea"))
-            .args(["work", "--config"])
-            .arg(server.folder.path().join("fovea.toml"))
-            .current_dir(server.folder.path())
-            .env_clear()
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("the binary starts");
-        Self(child)
-    }
-}
-
-impl Drop for Work {
-    fn drop(&mut self) {
-        drop(self.0.kill());
-        drop(self.0.wait());
-    }
-}
-
 const IN_MEMORY: &str = "fovea; hit; detail=memory";
 const IN_STORE: &str = "fovea; hit; detail=store";
 
@@ -60,8 +34,12 @@ const IN_STORE: &str = "fovea; hit; detail=store";
 async fn what_one_takes_all_serve_and_what_one_forgets_all_forget() {
     let config = shared("cluster-all", &postgres::shared().database()).await;
     let (one, other) = (Fovea::start_idle(&config).await, Fovea::start_idle(&config).await);
-    let (_first, _second) = (Work::beside(&one), Work::beside(&other));
-    let taken = one.root().taken("/v1/assets/shop/peaks.jpg?variants=w_300.webp", photo()).await;
+    let work = |server: &Fovea| Process::start(server.folder.path(), "work");
+    let (_first, _second) = (work(&one), work(&other));
+    // A process for the API alone takes uploads, and serves no images.
+    let control = Fovea::start_control(&config).await;
+    let taken = control.root().taken("/v1/assets/shop/peaks.jpg?variants=w_300.webp", photo()).await;
+    assert!(control.try_send(http::Method::GET, &format!("http://{}/", control.http), &[], "".into()).await.is_err());
     let job = other.root().completed(&taken).await;
     let url = text(&job["variants"][0], "url");
     let answers = [one.get(url).await, other.get(url).await];

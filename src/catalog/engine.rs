@@ -15,7 +15,7 @@ use crate::base::url::without_password;
 #[derive(Debug)]
 pub enum Engine {
     /// A file on a local disk.
-    Sqlite(Sqlite),
+    Sqlite(Box<Sqlite>),
     /// A server.
     Postgres(Postgres),
 }
@@ -31,7 +31,7 @@ impl Engine {
                     group_max: settings.group_max,
                     busy_timeout: settings.busy_timeout,
                 };
-                Ok(Self::Sqlite(Sqlite::open(open, committed).await?))
+                Ok(Self::Sqlite(Box::new(Sqlite::open(open, committed).await?)))
             }
             Place::Server(url) => {
                 let open = postgres::Settings {

@@ -13,6 +13,7 @@
 mod accept;
 mod access;
 mod assets;
+mod batches;
 mod claims;
 mod clock;
 mod delete;
@@ -68,7 +69,7 @@ pub use keys::ApiKey;
 pub use letters::Letter;
 pub use moving::Moved;
 pub use numbers::{Count, Depth, Statistics, Timing};
-pub use popularity::Popular;
+pub use popularity::{Popular, Shape};
 pub use records::Inspected;
 pub use transitions::{Ended, Retrying};
 pub use uploads::{Upload, UploadState};

@@ -86,6 +86,10 @@ fn accept(owner: &str, asset: &str, content: &str) -> Accept {
     }
 }
 
+fn shape(count: f64) -> Shape {
+    Shape { category: "shoes".to_owned(), shape: "w_1.jpg".to_owned(), count, bytes: 7.0 }
+}
+
 async fn count(catalog: &Catalog, table: &'static str) -> i64 {
     let row = catalog.read_one(format!("SELECT COUNT(*) FROM {table}"), Vec::new()).await.unwrap().unwrap();
     row.cells().int().unwrap()
@@ -374,8 +378,15 @@ async fn lists_are_read_page_by_page(make: Make) {
 async fn popularity_fades_and_shares_make_one(make: Make) {
     let Kept { catalog, clock, .. } = make();
     let day = Duration::from_secs(86_400);
-    let counts =
-        |all: &[(&str, f64)]| all.iter().map(|(shape, n)| ("shoes".to_owned(), (*shape).to_owned(), *n)).collect();
+    let counts = |all: &[(&str, f64)]| {
+        let shape = |(shape, count): &(&str, f64)| Shape {
+            category: "shoes".to_owned(),
+            shape: (*shape).to_owned(),
+            count: *count,
+            bytes: 10.0 * count,
+        };
+        all.iter().map(shape).collect::<Vec<_>>()
+    };
     catalog.merge_popularity(counts(&[("w_400.webp", 80.0), ("w_200.jpg", 20.0)]), day).await.unwrap();
     clock.advance(day);
     catalog.merge_popularity(counts(&[("w_200.jpg", 30.0)]), day).await.unwrap();
@@ -383,6 +394,7 @@ async fn popularity_fades_and_shares_make_one(make: Make) {
     let told: Vec<(&str, f64)> = popular.iter().map(|one| (one.shape.as_str(), one.count)).collect();
     assert_eq!(told, [("w_200.jpg", 40.0), ("w_400.webp", 40.0)]);
     assert_eq!(popular.iter().map(|one| one.share).sum::<f64>(), 1.0);
+    assert_eq!(popular[0].bytes, (200.0 * 10.0 + 300.0 * 30.0) / 40.0, "the mean of what counts");
 }
 
 async fn what_is_due_is_due_for_one(make: Make) {
@@ -521,8 +533,7 @@ async fn many_who_write_one_asset_agree(make: Make) {
     let counts: Vec<_> = (0..10)
         .map(|at| {
             let catalog = others[at % 4].clone();
-            let one = vec![("shoes".to_owned(), "w_1.jpg".to_owned(), 1.0)];
-            async move { catalog.merge_popularity(one, Duration::from_secs(86_400)).await.unwrap() }
+            async move { catalog.merge_popularity(vec![shape(1.0)], Duration::from_secs(86_400)).await.unwrap() }
         })
         .collect();
     futures_util::future::join_all(counts).await;
@@ -541,7 +552,7 @@ async fn a_catalog_is_moved_with_all_its_history() {
     from.catalog.record_inspected(&job, found()).await.unwrap();
     from.catalog.create_gallery("ann", "Sommer – „schön“").await.unwrap();
     let day = Duration::from_secs(86_400);
-    from.catalog.merge_popularity(vec![("shoes".to_owned(), "w_1.jpg".to_owned(), 0.1 + 0.2)], day).await.unwrap();
+    from.catalog.merge_popularity(vec![shape(0.1 + 0.2)], day).await.unwrap();
     let to = postgres();
     assert!(matches!(to.catalog.move_to(&from.catalog, |_| ()).await, Err(Error::State(_))), "to a server only");
     // Cut off in the middle, and asked for again.

@@ -113,7 +113,7 @@ impl Tx {
         match &mut self.link {
             Link::Sqlite(link) => sqlite::run(link, sql.into(), values).await,
             Link::Postgres(link) => {
-                let touched = postgres::run(&mut **link, sql.into(), values).await;
+                let touched = postgres::run(link, sql.into(), values).await;
                 touched.map_err(|error| self.judged(error))
             }
         }

@@ -6,4 +6,5 @@ pub mod fovea;
 pub mod hostile;
 pub mod origin;
 pub mod postgres;
+pub mod process;
 pub mod seaweedfs;
