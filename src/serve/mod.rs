@@ -17,6 +17,7 @@ mod known;
 mod make;
 mod origin;
 mod purge;
+mod reduced;
 mod wanted;
 
 use std::net::IpAddr;
