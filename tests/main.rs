@@ -3,6 +3,7 @@
 mod api;
 mod buckets;
 mod cli;
+mod cluster;
 mod facts;
 mod formats;
 mod golden;

@@ -8,5 +8,5 @@ mod serve;
 mod work;
 
 pub use origin::{look, origin, urls};
-pub use serve::serve;
-pub use work::{board, catalog, migrate, priorities, queue, work, workers};
+pub use serve::{Role, serve};
+pub use work::{board, catalog, migrate, move_catalog, priorities, queue, work, workers};

@@ -15,7 +15,7 @@ use crate::object::{Fs, Layout, ObjectStore, s3};
 use crate::plan::{self, Allowed, Urls};
 use crate::render::form::Mezzanines;
 use crate::render::{Budget, Look, Pool, Qualities, Renderer};
-use crate::serve::{Category, Origin, Parts, Policy};
+use crate::serve::{self, Category, Origin, Parts, Policy};
 use crate::source::{self, Source};
 use crate::transform::Light;
 
@@ -211,6 +211,14 @@ pub(super) fn bucket_settings(config: &Config, bucket: &str, prefix: &str) -> s3
         session_token: (!s3.session_token.is_empty()).then(|| s3.session_token.expose().to_owned()),
     });
     settings
+}
+
+/// Whose the derivative store is: a bucket is everybody's, a folder this machine's.
+pub(super) fn store(config: &Config) -> serve::Store {
+    match config.derivatives.store {
+        StoreLocation::Bucket { .. } => serve::Store::Shared,
+        StoreLocation::Folder(_) | StoreLocation::None => serve::Store::Own,
+    }
 }
 
 async fn derivatives(config: &Config) -> Result<Option<Derivatives>> {

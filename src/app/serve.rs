@@ -11,7 +11,7 @@ use anyhow::{Context, Result};
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::ingest::{bucket, faces, ingest, originals};
-use super::origin::{origin, urls};
+use super::origin::{origin, store, urls};
 use super::work;
 use crate::auth::Keys;
 use crate::catalog::Catalog;
@@ -32,18 +32,32 @@ const FIRST_LOOK: Duration = Duration::from_millis(300);
 /// How many addresses the rate limit remembers.
 const RATE_ADDRESSES_MAX: usize = 100_000;
 
+/// What a process serves.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Role {
+    /// Images, and the API.
+    Origin,
+    /// The API alone.
+    Api,
+}
+
 /// Serves until SIGTERM or SIGINT, then finishes what is under way.
 ///
 /// # Errors
 /// A part that cannot be built, or an address that cannot be listened on.
-pub async fn serve(config: Config) -> Result<()> {
+pub async fn serve(config: Config, role: Role) -> Result<()> {
     let begun = Instant::now();
     let telemetry = telemetry::start(&telemetry_settings(&config.telemetry))?;
     let metrics = telemetry::install()?;
     raise_descriptors();
-    samples::unpack(&config).context("writing the sample pictures")?;
     let certificates = certificates(&config)?;
-    let images = Server::bind(image_listener(&config, certificates.clone()))?;
+    let images = match role {
+        Role::Api => None,
+        Role::Origin => {
+            samples::unpack(&config).context("writing the sample pictures")?;
+            Some(Server::bind(image_listener(&config, certificates.clone()))?)
+        }
+    };
     let control = Server::bind(api_listener(&config))?;
     let catalog = work::catalog(&config);
     let originals = originals(&config).await.context("ingest.store")?;
@@ -79,11 +93,12 @@ pub async fn serve(config: Config) -> Result<()> {
     });
     tokio::spawn(keys.keep_up());
     tokio::spawn(recent.follow(catalog.clone()));
+    tokio::spawn(origin.clone().follow(store(&config)));
     let (log, writer) = Log::open(&access_log(&config)).context("http.access_log")?;
     let popularity = work::popularity(&config);
     let settings = http::Settings { popularity: Some(popularity.clone()), ..image_settings(&config) };
     let handler = Images::new(origin.clone(), settings, log.clone());
-    let images = images.start(Arc::new(handler))?;
+    let images = images.map(|images| images.start(Arc::new(handler))).transpose()?;
     let counting = tokio::spawn(popularity.clone().keep_up(catalog.clone()));
     tokio::spawn(metrics.keep_up());
     tokio::spawn({
@@ -97,7 +112,7 @@ pub async fn serve(config: Config) -> Result<()> {
         .worker
         .enabled
         .then(|| work::workers(&config, catalog.clone(), queue, origin.clone(), originals, board, FIRST_LOOK));
-    greet(&config, &images, &control);
+    greet(&config, images.as_ref(), &control);
     until_told(&config, &origin, &catalog, certificates.as_deref(), &log).await?;
     draining.store(true, Ordering::Release);
     tracing::info!("finishing what is under way");
@@ -106,7 +121,13 @@ pub async fn serve(config: Config) -> Result<()> {
             worker.drain(Duration::from_millis(config.worker.drain_ms)).await;
         }
     };
-    let (cut, ()) = tokio::join!(images.drain(), finishing);
+    let answering = async {
+        match images {
+            Some(images) => images.drain().await,
+            None => 0,
+        }
+    };
+    let (cut, ()) = tokio::join!(answering, finishing);
     if cut > 0 {
         tracing::warn!(connections = cut, "connections were cut off after http.drain_ms");
     }
@@ -209,13 +230,14 @@ fn rates(config: &Config) -> http::Rates {
 }
 
 /// Says where to look, with URLs to click.
-fn greet(config: &Config, images: &Running, control: &Running) {
+fn greet(config: &Config, images: Option<&Running>, control: &Running) {
     let scheme = if config.http.tls_certificate.is_some() { "https" } else { "http" };
     let shown = |addresses: &[SocketAddr]| addresses.first().map(ToString::to_string).unwrap_or_default();
-    let base = format!("{scheme}://{}", shown(images.addresses()));
+    let base = images.map(|images| format!("{scheme}://{}", shown(images.addresses())));
     let api = format!("http://{}", shown(control.addresses()));
-    let mut text = format!("Fovea {} serves images on {base} and the API on {api}\n", env!("CARGO_PKG_VERSION"));
-    if config.categories().any(|(name, _)| name == samples::CATEGORY) {
+    let images = base.as_ref().map_or(String::new(), |base| format!("images on {base} and "));
+    let mut text = format!("Fovea {} serves {images}the API on {api}\n", env!("CARGO_PKG_VERSION"));
+    if let Some(base) = base.filter(|_| config.categories().any(|(name, _)| name == samples::CATEGORY)) {
         let sample = samples::SAMPLES[0].name;
         text += &format!("\n  {base}/\n  {base}/{0}/{sample}/v1/w_800.auto\n", samples::CATEGORY);
         text += &format!("  {base}/{0}/{sample}/v1/w_400,h_400,fit_cover.webp\n", samples::CATEGORY);

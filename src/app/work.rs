@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::ingest::originals;
-use super::origin::{look, origin};
+use super::origin::{look, origin, store};
 use super::serve::telemetry_settings;
 use crate::base::{CircuitSettings, Digest};
 use crate::catalog::{self, Catalog};
@@ -24,8 +24,10 @@ pub fn catalog(config: &Config) -> Catalog {
     let settings = &config.catalog;
     Catalog::new(catalog::Settings {
         readers: settings.readers,
+        writers: settings.writers,
         busy_timeout: Duration::from_millis(settings.busy_timeout_ms),
-        ..catalog::Settings::new(&settings.url)
+        statement_timeout: Duration::from_millis(settings.statement_timeout_ms),
+        ..catalog::Settings::new(settings.url.expose())
     })
 }
 
@@ -35,6 +37,18 @@ pub fn catalog(config: &Config) -> Catalog {
 /// A catalog that cannot be opened.
 pub async fn migrate(config: &Config) -> Result<()> {
     catalog(config).open().await.with_context(|| format!("catalog.url: {}", config.catalog.url))
+}
+
+/// Copies a catalog to another, with all its history.
+///
+/// # Errors
+/// A catalog that cannot be opened; one that is not empty, or not equal in the end.
+pub async fn move_catalog(from: &str, to: &str, tell: impl FnMut(&catalog::Moved)) -> Result<()> {
+    let [from, to] = [from, to].map(|url| Catalog::new(catalog::Settings::new(url)));
+    for (flag, catalog) in [("--from", &from), ("--to", &to)] {
+        catalog.open().await.context(flag)?;
+    }
+    Ok(from.move_to(&to, tell).await?)
 }
 
 /// The queue in a catalog.
@@ -170,6 +184,7 @@ pub async fn work(config: Config) -> Result<()> {
     let originals = originals(&config).await.context("ingest.store")?;
     let origin = origin(&config, originals.clone(), Some(catalog.clone())).await?;
     origin.warm().await;
+    tokio::spawn(origin.clone().follow(store(&config)));
     let queue = queue(&config, catalog.clone());
     let worker = workers(&config, catalog, queue, origin.clone(), originals, board(&config), Duration::ZERO);
     tracing::info!(concurrency = config.worker.concurrency, "waiting for jobs");

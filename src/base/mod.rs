@@ -9,6 +9,7 @@ pub mod format;
 pub mod geometry;
 pub mod limits;
 pub mod stages;
+pub mod url;
 
 pub use circuit::{Circuit, CircuitSettings, CircuitState, Went};
 pub use deadline::{Deadline, Stopped, Work};

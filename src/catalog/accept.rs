@@ -78,6 +78,7 @@ impl Tx {
             let text = |name: &str| answer[name].as_str().unwrap_or_default().to_owned();
             return Ok(Accepted { job: text("job"), version: text("version"), existed: true });
         }
+        self.alone(&format!("asset {}/{}", accept.category, accept.asset)).await?;
         let asset = self.asset(&accept.category, &accept.asset).await?;
         if let Some(asset) = &asset {
             if asset.owner != accept.owner {

@@ -332,15 +332,16 @@ impl Catalog {
 }
 
 impl Tx {
-    /// The asset, as it is in this transaction.
+    /// The asset, as it is in this transaction, and stays until its end.
     pub async fn asset(&mut self, category: &str, id: &str) -> Result<Option<Asset>, Error> {
-        let sql = format!("SELECT {ASSET} FROM assets WHERE category = $1 AND id = $2");
+        let sql = format!("SELECT {ASSET} FROM assets WHERE category = $1 AND id = $2{}", self.for_update());
         self.row(sql, values![category, id]).await?.map(Asset::read).transpose()
     }
 
-    /// The version, as it is in this transaction.
+    /// The version, as it is in this transaction, and stays until its end.
     pub async fn version(&mut self, category: &str, asset: &str, version: &str) -> Result<Option<Version>, Error> {
-        let sql = format!("SELECT {VERSION} FROM versions WHERE category = $1 AND asset = $2 AND version = $3");
+        let lock = self.for_update();
+        let sql = format!("SELECT {VERSION} FROM versions WHERE category = $1 AND asset = $2 AND version = $3{lock}");
         self.row(sql, values![category, asset, version]).await?.map(Version::read).transpose()
     }
 
@@ -392,6 +393,10 @@ impl Tx {
                 ],
             )
             .await?;
-        if touched == 0 { Err(Error::Conflict) } else { Ok(()) }
+        if touched == 0 {
+            self.lost_a_race();
+            return Err(Error::Conflict);
+        }
+        Ok(())
     }
 }

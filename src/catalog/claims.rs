@@ -61,6 +61,15 @@ pub struct Lane {
 /// Leases that are looked at in one go when they have run out, and jobs that have become due.
 const TIDY_MAX: u32 = 256;
 
+/// How the jobs at a lane's head are looked at.
+#[derive(Clone, Copy)]
+enum Look {
+    /// Somebody else may take one in between.
+    Passing,
+    /// Those that nobody else is at, and nobody else gets to.
+    Keeping,
+}
+
 /// A candidate: its id, its place in the lane, when it was queued.
 type Candidate = (String, i64, i64);
 
@@ -140,15 +149,28 @@ impl Tx {
     async fn claim(&mut self, claim: &Claim) -> Result<Vec<Claimed>, Error> {
         self.lose_leases(claim.deliveries_max).await?;
         self.promote_due().await?;
+        let mut claimed = Vec::new();
+        if self.claim_from(claim, Look::Passing, &mut claimed).await? > 0 {
+            // Others claim at the same time and were quicker; once more, among what nobody else is at.
+            self.claim_from(claim, Look::Keeping, &mut claimed).await?;
+        }
+        Ok(claimed)
+    }
+
+    /// Claims from the lanes, as many as are still wanted. Answers how many others were quicker to take.
+    async fn claim_from(&mut self, claim: &Claim, look: Look, claimed: &mut Vec<Claimed>) -> Result<usize, Error> {
         let mut lanes: HashMap<Lane, VecDeque<Candidate>> = HashMap::new();
         for row in self.rows(heads(claim), Vec::new()).await? {
             let mut at = row.cells();
             let lane = Lane { kind: at.word()?, priority: Priority::of_rank(at.int()?)? };
-            let waiting = self.waiting(lane, claim.most).await?;
+            let waiting = self.waiting(lane, claim.most - claimed.len(), look).await?;
             lanes.insert(lane, waiting);
         }
         let mut left: HashMap<Kind, usize> = claim.kinds.iter().copied().collect();
-        let mut claimed = Vec::new();
+        for Claimed { job } in &*claimed {
+            left.entry(job.kind).and_modify(|left| *left = left.saturating_sub(1));
+        }
+        let mut missed = 0;
         while claimed.len() < claim.most {
             let ahead = lanes
                 .iter()
@@ -161,20 +183,27 @@ impl Tx {
             let Some((.., lane)) = ahead else { break };
             let next = lanes.get_mut(&lane).and_then(VecDeque::pop_front);
             let Some((id, place, _)) = next else { break };
-            claimed.push(self.take(claim, lane, &id, place).await?);
-            left.entry(lane.kind).and_modify(|left| *left -= 1);
+            match self.take(claim, lane, &id, place).await? {
+                Some(one) => {
+                    claimed.push(one);
+                    left.entry(lane.kind).and_modify(|left| *left -= 1);
+                }
+                None => missed += 1,
+            }
         }
-        Ok(claimed)
+        Ok(missed)
     }
 
-    async fn waiting(&mut self, lane: Lane, most: usize) -> Result<VecDeque<Candidate>, Error> {
-        let rows = self
-            .rows(
-                "SELECT id, place, queued_ms FROM jobs WHERE ready = 1 AND kind = $1 AND priority = $2
-                 ORDER BY place, id LIMIT $3",
-                values![lane.kind, lane.priority.rank(), most],
-            )
-            .await?;
+    async fn waiting(&mut self, lane: Lane, most: usize, look: Look) -> Result<VecDeque<Candidate>, Error> {
+        let lock = match look {
+            Look::Passing => "",
+            Look::Keeping => self.for_update_of_any(),
+        };
+        let sql = format!(
+            "SELECT id, place, queued_ms FROM jobs WHERE ready = 1 AND kind = $1 AND priority = $2
+             ORDER BY place, id LIMIT $3{lock}"
+        );
+        let rows = self.rows(sql, values![lane.kind, lane.priority.rank(), most]).await?;
         let read = |row: super::sql::Row| {
             let mut at = row.cells();
             Ok((at.text()?, at.int()?, at.int()?))
@@ -182,46 +211,42 @@ impl Tx {
         rows.into_iter().map(read).collect()
     }
 
-    async fn take(&mut self, claim: &Claim, lane: Lane, id: &str, place: i64) -> Result<Claimed, Error> {
-        let now = self.now_ms();
+    /// Takes a job, unless somebody else is at it or has it.
+    async fn take(&mut self, claim: &Claim, lane: Lane, id: &str, place: i64) -> Result<Option<Claimed>, Error> {
+        let (now, lock) = (self.now_ms(), self.for_update_of_any());
         let sql = format!(
             "UPDATE jobs SET state = 'processing', ready = 0, worker = $2, lease = lease + 1, lease_until_ms = $3,
                  attempts = attempts + 1, deliveries = deliveries + 1, started_ms = COALESCE(started_ms, $4),
                  revision = revision + 1
-             WHERE id = $1 RETURNING {COLUMNS}"
+             WHERE id = (SELECT id FROM jobs WHERE id = $1 AND ready = 1{lock}) RETURNING {COLUMNS}"
         );
         let until = now + claim.lease.as_millis() as i64;
-        let row = self.row(sql, values![id, &claim.worker, until, now]).await?;
-        let job = Job::read(row.ok_or(Error::NotFound)?)?;
+        let Some(row) = self.row(sql, values![id, &claim.worker, until, now]).await? else { return Ok(None) };
+        let job = Job::read(row)?;
         // What comes to this lane from now on stands behind what was claimed from it.
-        self.run(
-            "INSERT INTO lanes (kind, priority, owner, place) VALUES ($1, $2, '', $3)
-             ON CONFLICT (kind, priority, owner) DO UPDATE SET place = excluded.place WHERE lanes.place < excluded.place",
-            values![lane.kind, lane.priority.rank(), place],
-        )
-        .await?;
+        self.raise(lane.kind.word(), lane.priority.rank(), "", place);
         self.run("DELETE FROM outbox WHERE key = $1", values![id]).await?;
         let data = json!({ "kind": job.kind, "attempt": job.attempts, "worker": claim.worker });
         self.append(job.event("job.started", data)).await?;
-        Ok(Claimed { job })
+        Ok(Some(Claimed { job }))
     }
 
     /// Jobs whose time has come may be claimed.
     async fn promote_due(&mut self) -> Result<(), Error> {
-        let now = self.now_ms();
-        self.run(
+        let (now, lock) = (self.now_ms(), self.for_update_of_any());
+        let sql = format!(
             "UPDATE jobs SET ready = 1, state = 'queued', revision = revision + 1
-             WHERE id IN (SELECT id FROM jobs WHERE ready = 2 AND due_ms <= $1 ORDER BY due_ms LIMIT $2)",
-            values![now, TIDY_MAX],
-        )
-        .await
-        .map(drop)
+             WHERE id IN (SELECT id FROM jobs WHERE ready = 2 AND due_ms <= $1 ORDER BY due_ms LIMIT $2{lock})"
+        );
+        self.run(sql, values![now, TIDY_MAX]).await.map(drop)
     }
 
     /// Jobs whose worker was lost go back, or are given up after too many deliveries.
     async fn lose_leases(&mut self, deliveries_max: u32) -> Result<(), Error> {
+        let lock = self.for_update_of_any();
         let sql = format!(
-            "SELECT {COLUMNS} FROM jobs WHERE state = 'processing' AND lease_until_ms < $1 ORDER BY lease_until_ms LIMIT $2"
+            "SELECT {COLUMNS} FROM jobs WHERE state = 'processing' AND lease_until_ms < $1
+             ORDER BY lease_until_ms LIMIT $2{lock}"
         );
         let now = self.now_ms();
         let lost = self.rows(sql, values![now, TIDY_MAX]).await?;

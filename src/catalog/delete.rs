@@ -111,7 +111,7 @@ impl Tx {
                      WHERE cover_category = $1 AND cover_asset = $2";
                 self.run(cover, whole.clone()).await?;
                 self.run("DELETE FROM assets WHERE category = $1 AND id = $2", whole).await?;
-                self.append(event(&asset, None, &job.id, "asset.deleted", json!({}), job.trace.clone())).await.map(drop)
+                self.append(event(&asset, None, &job.id, "asset.deleted", json!({}), job.trace.clone())).await
             }
             Some(name) => {
                 let Some(version) = self.version(&subject.category, &subject.asset, name).await? else { return Ok(()) };
@@ -124,7 +124,7 @@ impl Tx {
                 }
                 let data = json!({ "version": name });
                 let told = event(&asset, Some(name), &job.id, "version.deleted", data, job.trace.clone());
-                self.append(told).await.map(drop)
+                self.append(told).await
             }
         }
     }
@@ -154,7 +154,7 @@ impl Tx {
         }
         data["asset"] = json!(asset);
         let told = event(&asset, subject.version.as_deref(), &job.id, "asset.restored", data, job.trace.clone());
-        self.append(told).await.map(drop)
+        self.append(told).await
     }
 }
 

@@ -187,7 +187,7 @@ impl Catalog {
                 let gallery = tx.gallery(owner.as_deref(), &id).await?;
                 tx.run("DELETE FROM gallery_items WHERE gallery = $1", values![&id]).await?;
                 tx.run("DELETE FROM galleries WHERE id = $1", values![&id]).await?;
-                tx.append(gallery.event("gallery.deleted")).await.map(drop)
+                tx.append(gallery.event("gallery.deleted")).await
             })
         })
         .await
@@ -196,7 +196,8 @@ impl Catalog {
 
 impl Tx {
     async fn gallery(&mut self, owner: Option<&str>, id: &str) -> Result<Gallery, Error> {
-        let sql = format!("SELECT {COLUMNS} FROM galleries WHERE id = $1 AND ($2 IS NULL OR owner = $2)");
+        let lock = self.for_update();
+        let sql = format!("SELECT {COLUMNS} FROM galleries WHERE id = $1 AND ($2 IS NULL OR owner = $2){lock}");
         self.row(sql, values![id, owner]).await?.map_or(Err(Error::NotFound), Gallery::read)
     }
 

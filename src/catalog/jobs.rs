@@ -337,9 +337,10 @@ impl Tx {
         Ok(Pushed { id: name, existed: false })
     }
 
-    /// The job, as it is in this transaction.
+    /// The job, as it is in this transaction, and stays until its end.
     pub async fn job(&mut self, owner: Option<&str>, id: &str) -> Result<Job, Error> {
-        let sql = format!("SELECT {COLUMNS} FROM jobs WHERE id = $1 AND ($2 IS NULL OR owner = $2)");
+        let lock = self.for_update();
+        let sql = format!("SELECT {COLUMNS} FROM jobs WHERE id = $1 AND ($2 IS NULL OR owner = $2){lock}");
         self.row(sql, values![id, owner]).await?.map_or(Err(Error::NotFound), Job::read)
     }
 
@@ -353,12 +354,10 @@ impl Tx {
             )
             .await?;
         let place = row.ok_or(Error::NotFound)?.cells().int()?;
-        self.run(
-            "INSERT INTO lanes (kind, priority, owner, place) VALUES ($1, $2, $3, $4)
-             ON CONFLICT (kind, priority, owner) DO UPDATE SET place = excluded.place",
-            values![kind, rank, owner, place + 1],
-        )
-        .await?;
+        let raised = self.raised(kind.word(), rank, owner).max(self.raised(kind.word(), rank, ""));
+        let place = raised.map_or(place, |raised| raised.max(place));
+        // Two that push at the same time may get one place: they stand side by side.
+        self.raise(kind.word(), rank, owner, place + 1);
         Ok(place)
     }
 }

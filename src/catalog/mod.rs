@@ -1,10 +1,11 @@
 //! What is known of assets, versions, variants, jobs, events, galleries, uploads, keys and popularity: SQL, and nothing else that
-//! knows `sqlx`. SQLite on a local disk today.
+//! knows `sqlx`. SQLite on a local disk, or PostgreSQL.
 //!
 //! Enters: facts. Leaves: rows, each with its owner; a read for one owner never answers another's.
 //!
-//! The files go from the engine up: `sqlite` (connections, group commit, migrations), `tx` (a transaction under way), `sql`
-//! (values and rows), and above them a file for each thing that is kept, which names no engine.
+//! The files go from the engine up: `sqlite` (one writer, group commit) and `postgres` (pools, races), `engine` (one of them),
+//! `migrations` (the tables in both dialects), `tx` (a transaction under way), `sql` (values and rows), and above them a file for each
+//! thing that is kept, which names no engine.
 //!
 //! Always true: what is answered as written has reached the disk, and is in the append-only events from which an asset's
 //! state can be rebuilt.
@@ -16,6 +17,7 @@ mod batches;
 mod claims;
 mod clock;
 mod delete;
+mod engine;
 mod error;
 mod events;
 mod galleries;
@@ -25,10 +27,16 @@ mod idempotency;
 mod jobs;
 mod keys;
 mod letters;
+mod migrations;
+mod moving;
 mod numbers;
 mod popularity;
+mod postgres;
 mod records;
 mod schedules;
+#[cfg(test)]
+#[path = "../../tests/support/postgres.rs"]
+pub(crate) mod server;
 mod sql;
 mod sqlite;
 mod sweep;
@@ -59,6 +67,7 @@ pub use idempotency::Idempotency;
 pub use jobs::{Job, JobFilter, NewJob, Pushed, Subject};
 pub use keys::ApiKey;
 pub use letters::Letter;
+pub use moving::Moved;
 pub use numbers::{Count, Depth, Statistics, Storage, Timing};
 pub use popularity::{Popular, Shape};
 pub use records::Inspected;
@@ -67,21 +76,26 @@ pub use transitions::{Ended, Retrying};
 pub use uploads::{Upload, UploadState};
 pub use vocabulary::{JobState, Kind, Priority};
 
-use sql::{Row, Value};
-use sqlite::{Sqlite, Statement};
+use crate::base::url::without_password;
+use engine::Engine;
+use sql::{Row, Statement, Value};
 use tx::{Committed, Tx};
 
 /// How the catalog is opened.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Settings {
-    /// `sqlite:PATH`.
+    /// `sqlite:PATH`, `postgres://…`.
     pub url: String,
     /// Connections that read.
     pub readers: usize,
+    /// Connections that write; SQLite has one.
+    pub writers: usize,
     /// Writes in one transaction, when so many wait.
     pub group_max: usize,
-    /// How long another process's write is waited for.
+    /// How long another process's write, or a free connection, is waited for.
     pub busy_timeout: Duration,
+    /// How long a server may take over a statement.
+    pub statement_timeout: Duration,
     /// What time it is.
     pub clock: Clock,
 }
@@ -92,11 +106,25 @@ impl Settings {
         Self {
             url: url.into(),
             readers: 4,
+            writers: 8,
             group_max: 128,
             busy_timeout: Duration::from_secs(10),
+            statement_timeout: Duration::from_secs(30),
             clock: Clock::Machine,
         }
     }
+}
+
+impl std::fmt::Debug for Settings {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // A server's URL may hold a password.
+        out.debug_struct("Settings").field("url", &without_password(&self.url)).finish_non_exhaustive()
+    }
+}
+
+/// Whether a URL names a catalog.
+pub fn is_url(url: &str) -> bool {
+    engine::Place::of(url).is_ok()
 }
 
 /// A part of a list, and where the next begins.
@@ -127,7 +155,7 @@ pub struct Catalog {
 #[derive(Debug)]
 struct Inner {
     settings: Settings,
-    engine: OnceCell<Sqlite>,
+    engine: OnceCell<Engine>,
     committed: Committed,
     following: std::sync::Once,
 }
@@ -153,6 +181,11 @@ impl Catalog {
     /// A cheap question whether it answers at all, for health.
     pub async fn ping(&self) -> Result<(), Error> {
         self.read("SELECT 1", Vec::new()).await.map(drop)
+    }
+
+    /// Whether other machines may share it.
+    pub fn is_shared(&self) -> bool {
+        matches!(engine::Place::of(&self.inner.settings.url), Ok(engine::Place::Server(_)))
     }
 
     /// What time it is, in milliseconds since 1970.
@@ -191,30 +224,19 @@ impl Catalog {
         self.inner.committed.ready.subscribe()
     }
 
-    async fn engine(&self) -> Result<&Sqlite, Error> {
-        self.inner.engine.get_or_try_init(|| self.connect()).await
+    async fn engine(&self) -> Result<&Engine, Error> {
+        let Inner { engine, settings, committed, .. } = &*self.inner;
+        engine.get_or_try_init(|| Engine::open(settings, committed.clone())).await
     }
 
-    async fn connect(&self) -> Result<Sqlite, Error> {
-        let settings = &self.inner.settings;
-        let path = sqlite::path(&settings.url)
-            .ok_or_else(|| Error::Unavailable(format!("{:?} is no catalog; write sqlite:PATH", settings.url)))?;
-        let open = sqlite::Settings {
-            path,
-            readers: settings.readers,
-            group_max: settings.group_max,
-            busy_timeout: settings.busy_timeout,
-        };
-        Sqlite::open(open, self.inner.committed.clone()).await
-    }
-
-    /// Runs a step in a transaction, perhaps together with others; answers after its commit.
+    /// Runs a step in a transaction, perhaps together with others; answers after its commit. The step may be run more than once,
+    /// and counts once.
     async fn write<T, F>(&self, step: F) -> Result<T, Error>
     where
         T: Send + 'static,
-        F: for<'t> FnOnce(&'t mut Tx) -> BoxFuture<'t, Result<T, Error>> + Send + 'static,
+        F: for<'t> FnOnce(&'t mut Tx) -> BoxFuture<'t, Result<T, Error>> + Clone + Send + 'static,
     {
-        self.engine().await?.write(Box::new(step)).await
+        self.engine().await?.write(step).await
     }
 
     /// Runs a statement that reads.

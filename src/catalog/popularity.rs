@@ -41,6 +41,7 @@ impl Catalog {
         self.write(move |tx| {
             Box::pin(async move {
                 let now = tx.now_ms();
+                tx.alone("popularity").await?;
                 let mut touched = std::collections::BTreeSet::new();
                 for Shape { category, shape, count, bytes } in counts {
                     let known = "SELECT n, at_ms, bytes FROM popularity WHERE category = $1 AND shape = $2";

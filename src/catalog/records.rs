@@ -45,7 +45,7 @@ impl Catalog {
                 )
                 .await?;
                 let data = json!({ "done": job.done, "failed": job.failed, "total": job.total });
-                tx.append(job.event("job.progress", data)).await.map(drop)
+                tx.append(job.event("job.progress", data)).await
             })
         })
         .await
@@ -86,8 +86,8 @@ impl Tx {
         let subject = job.subject.as_ref().ok_or(Error::NotFound)?;
         let (category, id) = (&subject.category, &subject.asset);
         let name = subject.version.as_deref().ok_or(Error::NotFound)?;
-        let mut version = self.version(category, id, name).await?.ok_or(Error::NotFound)?;
         let mut asset = self.asset(category, id).await?.ok_or(Error::NotFound)?;
+        let mut version = self.version(category, id, name).await?.ok_or(Error::NotFound)?;
         if version.state == AssetState::Deleting || asset.state == AssetState::Deleting {
             return Err(Error::NotFound);
         }
@@ -170,7 +170,7 @@ impl Tx {
             VariantState::Ready => "variant.made",
             VariantState::Failed => "variant.failed",
         };
-        self.append(event(job, &version, kind, json!({ "variant": variant }))).await.map(drop)
+        self.append(event(job, &version, kind, json!({ "variant": variant }))).await
     }
 }
 

@@ -45,6 +45,7 @@ impl Catalog {
         let (name, value) = (name.to_owned(), value.to_owned());
         self.write(move |tx| {
             Box::pin(async move {
+                tx.alone(&format!("mark {name}")).await?;
                 let before = match tx.row(sql, values![&name]).await? {
                     Some(row) => Some(row.cells().text()?),
                     None => None,

@@ -5,8 +5,20 @@
 use std::str::FromStr;
 
 use serde_json::Value as Json;
+use sqlx::{AssertSqlSafe, SqlSafeStr};
 
 use super::Error;
+
+/// A statement: written in the source, or put together from what is.
+pub type Statement = std::borrow::Cow<'static, str>;
+
+/// Every statement is put together from texts of this room; what comes from outside is a parameter.
+pub fn safe(sql: Statement) -> sqlx::SqlStr {
+    match sql {
+        Statement::Borrowed(text) => text.into_sql_str(),
+        Statement::Owned(text) => AssertSqlSafe(text).into_sql_str(),
+    }
+}
 
 /// A parameter, or a cell of a row.
 #[derive(Clone, PartialEq, Debug)]

@@ -11,22 +11,16 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
-use sqlx::migrate::{Migration, MigrationType, Migrator};
 use sqlx::sqlite::{
     SqliteArguments, SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqliteRow, SqliteSynchronous,
 };
-use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Row as _, SqlSafeStr, TypeInfo, ValueRef};
+use sqlx::{ConnectOptions, Connection, Row as _, TypeInfo, ValueRef};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use super::Error;
-use super::sql::{Row, Value};
-use super::tx::{Committed, Tx};
-
-/// The migrations, in order; each runs once.
-const MIGRATIONS: &[(i64, &str, &str)] = &[
-    (1, "catalog", include_str!("migrations/sqlite/0001_catalog.sql")),
-    (3, "popular", include_str!("migrations/sqlite/0003_popular.sql")),
-];
+use super::migrations::{self, Dialect};
+use super::sql::{Row, Statement, Value, safe};
+use super::tx::{Committed, Link, Tx};
 
 /// Statements that a connection keeps prepared.
 const STATEMENTS_MAX: usize = 256;
@@ -79,7 +73,7 @@ impl Sqlite {
         let mut writer = options.connect().await?;
         migrate(&mut writer).await?;
         let (steps, waiting) = mpsc::channel(STEPS_MAX);
-        tokio::spawn(write(Tx::new(writer, committed), waiting, settings.group_max.max(1)));
+        tokio::spawn(write(Tx::new(Link::Sqlite(writer), committed), waiting, settings.group_max.max(1)));
         // Not read-only by flag: a read-only connection could not make the log's index after a crash.
         let options = options.create_if_missing(false).pragma("query_only", "ON");
         Ok(Self { steps, readers: Readers::new(options, settings.readers.max(1)) })
@@ -103,9 +97,6 @@ impl Sqlite {
     }
 }
 
-/// A statement: written in the source, or put together from what is.
-pub type Statement = std::borrow::Cow<'static, str>;
-
 /// Runs a statement; answers how many rows it touched.
 pub async fn run(link: &mut SqliteConnection, sql: Statement, values: Vec<Value>) -> Result<u64, Error> {
     Ok(sqlx::query_with(safe(sql), arguments(values)?).execute(link).await?.rows_affected())
@@ -115,14 +106,6 @@ pub async fn run(link: &mut SqliteConnection, sql: Statement, values: Vec<Value>
 pub async fn rows(link: &mut SqliteConnection, sql: Statement, values: Vec<Value>) -> Result<Vec<Row>, Error> {
     let rows = sqlx::query_with(safe(sql), arguments(values)?).fetch_all(link).await?;
     rows.iter().map(row).collect()
-}
-
-/// Every statement is put together from texts of this room; what comes from outside is a parameter.
-fn safe(sql: Statement) -> sqlx::SqlStr {
-    match sql {
-        Statement::Borrowed(text) => text.into_sql_str(),
-        Statement::Owned(text) => AssertSqlSafe(text).into_sql_str(),
-    }
 }
 
 fn arguments(values: Vec<Value>) -> Result<SqliteArguments, Error> {
@@ -158,10 +141,7 @@ fn row(row: &SqliteRow) -> Result<Row, Error> {
 
 /// Brings the tables up to date. Another process that does the same at the same time is waited for.
 async fn migrate(link: &mut SqliteConnection) -> Result<(), Error> {
-    let migrations = MIGRATIONS.iter().map(|(version, name, sql)| {
-        Migration::new(*version, (*name).into(), MigrationType::Simple, sql.into_sql_str(), false)
-    });
-    let migrator = Migrator::with_migrations(migrations.collect());
+    let migrator = migrations::of(Dialect::Sqlite);
     let mut transaction = link.begin_with("BEGIN IMMEDIATE").await?;
     let done = migrator.run_direct(None, &mut *transaction, false).await;
     done.map_err(|error| Error::Unavailable(format!("its tables cannot be brought up to date: {error}")))?;
@@ -188,6 +168,10 @@ impl<T: Send> Waiting for Stepping<T> {
             let Some(step) = self.step.take() else { return Err(()) };
             let outcome = std::panic::AssertUnwindSafe(step(tx)).catch_unwind().await;
             let outcome = outcome.unwrap_or_else(|_| Err(Error::Corrupt("a step of the catalog panicked".to_owned())));
+            let outcome = match outcome {
+                Ok(value) => tx.flush().await.map(|()| value),
+                Err(error) => Err(error),
+            };
             let well = outcome.as_ref().map(|_| ()).map_err(|_| ());
             self.outcome = Some(outcome);
             well
@@ -297,11 +281,4 @@ impl Drop for Reader<'_> {
             self.idle.lock().push(link);
         }
     }
-}
-
-/// The file that a URL names: `sqlite:PATH`, `sqlite://PATH`.
-pub fn path(url: &str) -> Option<&Path> {
-    let path = url.strip_prefix("sqlite:")?;
-    let path = path.strip_prefix("//").unwrap_or(path);
-    (!path.is_empty() && !path.starts_with(":memory:")).then(|| Path::new(path))
 }

@@ -3,6 +3,15 @@
 use super::sql::values;
 use super::{Catalog, Error, Version};
 
+/// The counts of connections, most of which are gone, in one slot. A row that somebody counts in is left for the next time.
+const MERGE_COUNTS: &str = "WITH gone AS (
+        DELETE FROM job_counts WHERE (owner, kind, priority, state, slot) IN
+            (SELECT owner, kind, priority, state, slot FROM job_counts WHERE slot <> 0 LIMIT $1 FOR UPDATE SKIP LOCKED)
+        RETURNING owner, kind, priority, state, n)
+    INSERT INTO job_counts (owner, kind, priority, state, slot, n)
+        SELECT owner, kind, priority, state, 0, SUM(n) FROM gone GROUP BY owner, kind, priority, state
+        ON CONFLICT (owner, kind, priority, state, slot) DO UPDATE SET n = job_counts.n + excluded.n";
+
 /// Rows that one sweep removes at most; the next one goes on.
 const SWEEP_MAX: u32 = 2_000;
 
@@ -52,6 +61,9 @@ impl Catalog {
                 let answers = "DELETE FROM idempotency WHERE created_ms < $1";
                 let uploads = "DELETE FROM uploads WHERE created_ms < $1 AND state <> 'open'";
                 let access = "DELETE FROM access WHERE day < $1";
+                if tx.among_others() {
+                    tx.run(MERGE_COUNTS, values![SWEEP_MAX]).await?;
+                }
                 let mut removed = tx.run(answers, values![before_ms]).await?;
                 removed += tx.run(uploads, values![before_ms]).await?;
                 Ok(removed + tx.run(access, values![before_ms / DAY_MS]).await?)

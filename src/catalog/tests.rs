@@ -1,4 +1,4 @@
-//! The catalog on SQLite: what is written together, who sees what, and that events alone tell an asset's state.
+//! What the catalog must do on every engine: what is written together, who sees what, and that events alone tell an asset's state.
 
 use std::time::Duration;
 
@@ -6,26 +6,65 @@ use serde_json::json;
 
 use super::*;
 
-/// A catalog in a folder of its own, with a clock that stands.
-pub(crate) struct Kept {
-    pub catalog: Catalog,
-    pub clock: Clock,
-    pub folder: tempfile::TempDir,
+/// A catalog of its own, with a clock that stands.
+struct Kept {
+    catalog: Catalog,
+    clock: Clock,
+    url: String,
+    _folder: Option<tempfile::TempDir>,
 }
 
-pub(crate) fn kept() -> Kept {
+type Make = fn() -> Kept;
+
+fn sqlite() -> Kept {
     let folder = tempfile::tempdir().unwrap();
-    let clock = Clock::still(1_800_000_000_000);
-    let catalog = open(&folder, &clock);
-    Kept { catalog, clock, folder }
+    let url = format!("sqlite:{}", folder.path().join("deep/catalog.sqlite").display());
+    Kept { _folder: Some(folder), ..kept(url) }
 }
 
-fn open(folder: &tempfile::TempDir, clock: &Clock) -> Catalog {
-    let url = format!("sqlite:{}", folder.path().join("deep/catalog.sqlite").display());
+fn postgres() -> Kept {
+    kept(server::shared().database())
+}
+
+fn kept(url: String) -> Kept {
+    let clock = Clock::still(1_800_000_000_000);
+    Kept { catalog: open(&url, &clock), clock, url, _folder: None }
+}
+
+fn open(url: &str, clock: &Clock) -> Catalog {
     Catalog::new(Settings { clock: clock.clone(), ..Settings::new(url) })
 }
 
-pub(crate) fn accept(owner: &str, asset: &str, content: &str) -> Accept {
+/// A test a behaviour and engine.
+macro_rules! suite {
+    ($($name:ident),* $(,)?) => {
+        mod on_sqlite { $(#[tokio::test(flavor = "multi_thread")] async fn $name() { super::$name(super::sqlite).await; })* }
+        mod on_postgres { $(#[tokio::test(flavor = "multi_thread")] async fn $name() { super::$name(super::postgres).await; })* }
+    };
+}
+
+suite!(
+    an_upload_is_accepted_whole_or_not_at_all,
+    the_same_content_is_the_same_version_and_the_same_job,
+    a_repeat_under_one_key_gets_the_first_answer,
+    an_assets_state_is_rebuilt_from_its_events,
+    one_owner_never_sees_anothers,
+    what_was_written_is_there_after_another_start,
+    writes_that_wait_together_are_one_transaction_and_fail_alone,
+    galleries_keep_their_order_and_their_revision,
+    lists_are_read_page_by_page,
+    popularity_fades_and_shares_make_one,
+    what_is_due_is_due_for_one,
+    keys_and_uploads_end_once,
+    numbers_of_events_leave_nothing_out,
+    a_step_that_is_left_is_finished,
+    many_who_write_one_asset_agree,
+    a_change_is_noticed_once,
+    old_events_go_but_for_those_that_history_is_made_of,
+    jobs_that_are_there_become_parts_of_one,
+);
+
+fn accept(owner: &str, asset: &str, content: &str) -> Accept {
     let blake3 = crate::base::Digest::of(content.as_bytes()).hex(64);
     let version = format!("h{}", &blake3[..16]);
     Accept {
@@ -50,13 +89,17 @@ pub(crate) fn accept(owner: &str, asset: &str, content: &str) -> Accept {
     }
 }
 
+fn shape(count: f64) -> Shape {
+    Shape { category: "shoes".to_owned(), shape: "w_1.jpg".to_owned(), count, bytes: 7.0 }
+}
+
 async fn count(catalog: &Catalog, table: &'static str) -> i64 {
     let row = catalog.read_one(format!("SELECT COUNT(*) FROM {table}"), Vec::new()).await.unwrap().unwrap();
     row.cells().int().unwrap()
 }
 
 /// Claims the one job that waits.
-pub(crate) async fn claim_one(catalog: &Catalog) -> Job {
+async fn claim_one(catalog: &Catalog) -> Job {
     let claim = Claim {
         worker: "tester".to_owned(),
         most: 1,
@@ -94,9 +137,8 @@ fn found() -> Result<Inspected, String> {
     Ok(Inspected { width: 300, height: 200, profile: Some("Display P3".to_owned()), facts: json!({ "flat": false }) })
 }
 
-#[tokio::test]
-async fn an_upload_is_accepted_whole_or_not_at_all() {
-    let Kept { catalog, .. } = kept();
+async fn an_upload_is_accepted_whole_or_not_at_all(make: Make) {
+    let Kept { catalog, .. } = make();
     let accepted = catalog.accept(accept("ann", "red", "one")).await.unwrap();
     assert!(!accepted.existed);
     for table in ["assets", "versions", "jobs", "outbox"] {
@@ -111,9 +153,8 @@ async fn an_upload_is_accepted_whole_or_not_at_all() {
     assert_eq!((count(&catalog, "assets").await, count(&catalog, "events").await), (1, 2));
 }
 
-#[tokio::test]
-async fn the_same_content_is_the_same_version_and_the_same_job() {
-    let Kept { catalog, .. } = kept();
+async fn the_same_content_is_the_same_version_and_the_same_job(make: Make) {
+    let Kept { catalog, .. } = make();
     let first = catalog.accept(accept("ann", "red", "one")).await.unwrap();
     let again = catalog.accept(accept("ann", "red", "one")).await.unwrap();
     assert_eq!(again, Accepted { existed: true, ..first.clone() });
@@ -126,9 +167,8 @@ async fn the_same_content_is_the_same_version_and_the_same_job() {
     assert!(more.existed && more.job != first.job && more.version == first.version);
 }
 
-#[tokio::test]
-async fn a_repeat_under_one_key_gets_the_first_answer() {
-    let Kept { catalog, .. } = kept();
+async fn a_repeat_under_one_key_gets_the_first_answer(make: Make) {
+    let Kept { catalog, .. } = make();
     let key = Idempotency { key: "k".to_owned(), fingerprint: "f".to_owned() };
     let with =
         |content: &str, key: &Idempotency| Accept { idempotency: Some(key.clone()), ..accept("ann", "red", content) };
@@ -156,9 +196,8 @@ async fn rows(catalog: &Catalog, asset: &str) -> Option<History> {
     })
 }
 
-#[tokio::test]
-async fn an_assets_state_is_rebuilt_from_its_events() {
-    let Kept { catalog, clock, .. } = kept();
+async fn an_assets_state_is_rebuilt_from_its_events(make: Make) {
+    let Kept { catalog, clock, .. } = make();
     let check = async |step: &str| {
         let (rebuilt, kept) = (rebuild(&history(&catalog, "red").await), rows(&catalog, "red").await);
         assert_eq!(rebuilt, kept, "{step}");
@@ -218,9 +257,8 @@ async fn an_assets_state_is_rebuilt_from_its_events() {
     check("another owner's now").await;
 }
 
-#[tokio::test]
-async fn one_owner_never_sees_anothers() {
-    let Kept { catalog, .. } = kept();
+async fn one_owner_never_sees_anothers(make: Make) {
+    let Kept { catalog, .. } = make();
     let accepted = catalog.accept(accept("ann", "red", "one")).await.unwrap();
     let gallery = catalog.create_gallery("ann", "summer").await.unwrap();
     let bob = Some("bob");
@@ -241,23 +279,23 @@ async fn one_owner_never_sees_anothers() {
     assert_eq!(catalog.jobs(Some("ann"), &JobFilter::default(), None, 10).await.unwrap().items.len(), 1);
 }
 
-#[tokio::test]
-async fn what_was_written_is_there_after_another_start() {
-    let Kept { catalog, clock, folder } = kept();
+async fn what_was_written_is_there_after_another_start(make: Make) {
+    let Kept { catalog, clock, url, _folder } = make();
     let accepted = catalog.accept(accept("ann", "red", "one")).await.unwrap();
     drop(catalog);
-    let catalog = open(&folder, &clock);
+    let catalog = open(&url, &clock);
     assert_eq!(catalog.job(None, &accepted.job).await.unwrap().state, JobState::Queued);
-    // A second process on the same file at the same time, which writes too.
-    let second = open(&folder, &clock);
+    // A second process on the same database at the same time, which writes too.
+    let second = open(&url, &clock);
     second.accept(accept("ann", "blue", "two")).await.unwrap();
     assert_eq!(catalog.assets(None, &AssetFilter::default(), None, 10).await.unwrap().items.len(), 2);
 }
 
-#[tokio::test]
-async fn writes_that_wait_together_are_one_transaction_and_fail_alone() {
-    let Kept { catalog, .. } = kept();
-    catalog.open().await.unwrap();
+async fn writes_that_wait_together_are_one_transaction_and_fail_alone(make: Make) {
+    let Kept { catalog, .. } = make();
+    for at in (0..40).step_by(4) {
+        catalog.accept(accept("ann", &format!("a{at}"), "first")).await.unwrap();
+    }
     let uploads = (0..40).map(|at| {
         let catalog = catalog.clone();
         // Every fourth is refused.
@@ -267,7 +305,7 @@ async fn writes_that_wait_together_are_one_transaction_and_fail_alone() {
     let outcomes = futures_util::future::join_all(uploads).await;
     assert_eq!(outcomes.iter().filter(|one| one.is_ok()).count(), 30);
     assert!(outcomes.iter().skip(3).step_by(4).all(|one| matches!(one, Err(Error::Foreign))));
-    assert_eq!((count(&catalog, "jobs").await, count(&catalog, "versions").await), (30, 30));
+    assert_eq!((count(&catalog, "jobs").await, count(&catalog, "versions").await), (40, 40));
 }
 
 #[tokio::test]
@@ -283,9 +321,8 @@ async fn a_catalog_that_cannot_be_opened_says_so_and_is_tried_again() {
     assert!(matches!(other.open().await, Err(Error::Unavailable(_))));
 }
 
-#[tokio::test]
-async fn galleries_keep_their_order_and_their_revision() {
-    let Kept { catalog, .. } = kept();
+async fn galleries_keep_their_order_and_their_revision(make: Make) {
+    let Kept { catalog, .. } = make();
     for name in ["a", "b", "c", "d"] {
         catalog.accept(accept("ann", name, name)).await.unwrap();
     }
@@ -319,9 +356,8 @@ async fn galleries_keep_their_order_and_their_revision() {
     assert_eq!((first.items[0].1.as_str(), rest.items[0].1.as_str(), rest.next), ("a", "b", None));
 }
 
-#[tokio::test]
-async fn lists_are_read_page_by_page() {
-    let Kept { catalog, .. } = kept();
+async fn lists_are_read_page_by_page(make: Make) {
+    let Kept { catalog, .. } = make();
     for name in ["a", "b", "b/c", "d", "e"] {
         catalog.accept(accept("ann", name, name)).await.unwrap();
     }
@@ -342,9 +378,8 @@ async fn lists_are_read_page_by_page() {
     assert_eq!((first.items.len(), rest.items.len(), rest.next), (3, 2, None));
 }
 
-#[tokio::test]
-async fn popularity_fades_and_shares_make_one() {
-    let Kept { catalog, clock, .. } = kept();
+async fn popularity_fades_and_shares_make_one(make: Make) {
+    let Kept { catalog, clock, .. } = make();
     let day = Duration::from_secs(86_400);
     let counts = |all: &[(&str, f64)]| {
         let shape = |(shape, count): &(&str, f64)| Shape {
@@ -365,9 +400,8 @@ async fn popularity_fades_and_shares_make_one() {
     assert_eq!(popular[0].bytes, (200.0 * 10.0 + 300.0 * 30.0) / 40.0, "the mean of what counts");
 }
 
-#[tokio::test]
-async fn what_is_due_is_due_for_one() {
-    let Kept { catalog, clock, .. } = kept();
+async fn what_is_due_is_due_for_one(make: Make) {
+    let Kept { catalog, clock, .. } = make();
     let hour = Duration::from_secs(3600);
     assert!(catalog.due("cleanup", hour, "a").await.unwrap());
     assert!(!catalog.due("cleanup", hour, "b").await.unwrap());
@@ -376,9 +410,8 @@ async fn what_is_due_is_due_for_one() {
     assert_eq!(asked.into_iter().filter(|yes| *yes.as_ref().unwrap()).count(), 1);
 }
 
-#[tokio::test]
-async fn keys_and_uploads_end_once() {
-    let Kept { catalog, clock, .. } = kept();
+async fn keys_and_uploads_end_once(make: Make) {
+    let Kept { catalog, clock, .. } = make();
     assert!(!catalog.any_key().await.unwrap());
     let key = ApiKey {
         id: "key_1".to_owned(),
@@ -427,9 +460,180 @@ async fn keys_and_uploads_end_once() {
     assert!(!catalog.knows_key("uploads/1").await.unwrap());
 }
 
+/// Processes that write at once; one that reads on from the last number it saw sees every event, each once.
+async fn numbers_of_events_leave_nothing_out(make: Make) {
+    let Kept { catalog, clock, url, _folder } = make();
+    catalog.open().await.unwrap();
+    let written = (0..4).map(|process| {
+        let catalog = open(&url, &clock);
+        tokio::spawn(async move {
+            let galleries = (0..40).map(|at| {
+                let (catalog, name) = (catalog.clone(), format!("g{process}-{at}"));
+                // As many at once as the engine takes.
+                async move { catalog.create_gallery("ann", &name).await.unwrap().id }
+            });
+            futures_util::future::join_all(galleries).await
+        })
+    });
+    let writing = futures_util::future::join_all(written.collect::<Vec<_>>());
+    let reading = async {
+        let (mut seen, mut after) = (Vec::new(), 0);
+        while seen.len() < 160 {
+            let page = catalog.events(after, &EventFilter::default(), 7).await.unwrap();
+            after = page.last().map_or(after, |event| event.seq);
+            seen.extend(page.into_iter().map(|event| event.data["gallery"].as_str().unwrap().to_owned()));
+        }
+        seen
+    };
+    let reading = tokio::time::timeout(Duration::from_secs(20), reading);
+    let (written, seen) = futures_util::future::join(writing, reading).await;
+    let mut seen = seen.expect("an event was passed over");
+    let mut written: Vec<String> = written.into_iter().flat_map(Result::unwrap).collect();
+    written.sort();
+    seen.sort();
+    assert_eq!(seen, written);
+}
+
+/// The caller hangs up in the middle: what began is written whole, and the next one finds no transaction left open.
+async fn a_step_that_is_left_is_finished(make: Make) {
+    let Kept { catalog, .. } = make();
+    catalog.open().await.unwrap();
+    for at in 0..20 {
+        let name = format!("a{at}");
+        let upload = catalog.accept(accept("ann", &name, &name));
+        drop(tokio::time::timeout(Duration::from_micros(at * 200), upload).await);
+    }
+    catalog.accept(accept("ann", "last", "last")).await.unwrap();
+    // Those that began come to their end by themselves.
+    let (mut before, mut now) = (-1, count(&catalog, "assets").await);
+    while now != before {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        (before, now) = (now, count(&catalog, "assets").await);
+    }
+    assert_eq!((count(&catalog, "versions").await, count(&catalog, "jobs").await), (now, now));
+}
+
+/// Processes that write one asset at the same time lose nothing of each other.
+async fn many_who_write_one_asset_agree(make: Make) {
+    let Kept { catalog, clock, url, _folder } = make();
+    catalog.open().await.unwrap();
+    let others: Vec<Catalog> = (0..4).map(|_| open(&url, &clock)).collect();
+    let uploads = (0..48).map(|at| {
+        // Twelve contents, each four times.
+        let (catalog, content) = (others[at % 4].clone(), format!("content {}", at % 12));
+        tokio::spawn(async move { catalog.accept(accept("ann", "red", &content)).await.unwrap() })
+    });
+    let mut accepted = Vec::new();
+    for upload in uploads.collect::<Vec<_>>() {
+        accepted.push(upload.await.unwrap());
+    }
+    assert_eq!(accepted.iter().filter(|one| !one.existed).count(), 12);
+    let jobs: std::collections::BTreeSet<&str> = accepted.iter().map(|one| one.job.as_str()).collect();
+    assert_eq!(jobs.len(), 12, "a content has one job");
+    let versions = catalog.versions(None, "shoes", "red").await.unwrap();
+    assert_eq!(versions.iter().map(|one| one.number).collect::<Vec<_>>(), (1..=12).rev().collect::<Vec<_>>());
+    assert_eq!(catalog.depth(None).await.unwrap().waiting(), 12);
+    let counts: Vec<_> = (0..10)
+        .map(|at| {
+            let catalog = others[at % 4].clone();
+            async move { catalog.merge_popularity(vec![shape(1.0)], Duration::from_secs(86_400)).await.unwrap() }
+        })
+        .collect();
+    futures_util::future::join_all(counts).await;
+    assert_eq!(catalog.popularity("shoes", Duration::from_secs(86_400), 1).await.unwrap()[0].count, 10.0);
+    assert_eq!(rebuild(&history(&catalog, "red").await), rows(&catalog, "red").await, "and so do the events");
+}
+
 #[tokio::test]
-async fn a_change_is_noticed_once() {
-    let Kept { catalog, .. } = kept();
+async fn a_catalog_is_moved_with_all_its_history() {
+    let from = sqlite();
+    for at in 0..250 {
+        let upload = Accept { queue_max: 1000, ..accept("ann", &format!("a{at}"), &format!("{at}")) };
+        from.catalog.accept(upload).await.unwrap();
+    }
+    let job = claim_one(&from.catalog).await;
+    from.catalog.record_inspected(&job, found()).await.unwrap();
+    from.catalog.create_gallery("ann", "Sommer – „schön“").await.unwrap();
+    let day = Duration::from_secs(86_400);
+    from.catalog.merge_popularity(vec![shape(0.1 + 0.2)], day).await.unwrap();
+    let to = postgres();
+    assert!(matches!(to.catalog.move_to(&from.catalog, |_| ()).await, Err(Error::State(_))), "to a server only");
+    // Cut off in the middle, and asked for again.
+    let mut told = Vec::new();
+    let cut = tokio::time::timeout(Duration::from_millis(400), from.catalog.move_to(&to.catalog, |_| ())).await;
+    drop(cut);
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    from.catalog.move_to(&to.catalog, |moved| told.push(moved.clone())).await.unwrap_or_else(|error| {
+        // It was quick enough to be done before it was cut off.
+        assert!(matches!(error, Error::State(_)) && told.is_empty(), "{error}");
+    });
+    for table in ["assets", "versions", "jobs", "events", "outbox", "popularity", "galleries"] {
+        assert_eq!(count(&from.catalog, table).await, count(&to.catalog, table).await, "{table}");
+    }
+    assert_eq!(to.catalog.depth(None).await.unwrap(), from.catalog.depth(None).await.unwrap());
+    assert_eq!(history(&to.catalog, "a7").await, history(&from.catalog, "a7").await);
+    let last = to.catalog.last_event().await.unwrap();
+    to.catalog.create_gallery("ann", "winter").await.unwrap();
+    assert!(to.catalog.last_event().await.unwrap() > last, "numbers go on");
+    let again = from.catalog.move_to(&to.catalog, |_| ()).await;
+    assert!(matches!(again, Err(Error::State(_))), "a catalog in use is not written over");
+}
+
+/// The tables are the same in both dialects: names, columns, what may be missing, keys and indices.
+#[tokio::test]
+async fn both_dialects_have_one_schema() {
+    let (sqlite, postgres) = (sqlite(), postgres());
+    sqlite.catalog.open().await.unwrap();
+    postgres.catalog.open().await.unwrap();
+    let texts = async |catalog: &Catalog, sql: &'static str| -> Vec<String> {
+        let rows = catalog.read(sql, Vec::new()).await.unwrap();
+        let mut all: Vec<String> = rows.into_iter().map(|row| row.cells().text().unwrap()).collect();
+        all.sort();
+        all
+    };
+    let columns = (
+        texts(
+            &sqlite.catalog,
+            "SELECT m.name || '.' || c.name || ' ' || CASE c.type WHEN 'INTEGER' THEN 'BIGINT' ELSE c.type END || ' '
+                 || CASE WHEN c.\"notnull\" = 1 OR c.pk > 0 THEN 'set' ELSE 'open' END || ' ' || c.pk
+             FROM sqlite_master m, pragma_table_info(m.name) c
+             WHERE m.type = 'table' AND m.name NOT LIKE 'sqlite_%' AND m.name NOT LIKE '_sqlx%'",
+        )
+        .await,
+        texts(
+            &postgres.catalog,
+            "SELECT (c.table_name || '.' || c.column_name || ' ' || UPPER(c.data_type) || ' '
+                 || CASE c.is_nullable WHEN 'NO' THEN 'set' ELSE 'open' END || ' ' || COALESCE(k.ordinal_position, 0))::TEXT
+             FROM information_schema.columns c
+             LEFT JOIN information_schema.table_constraints t ON t.table_schema = 'public' AND t.table_name = c.table_name
+                 AND t.constraint_type = 'PRIMARY KEY'
+             LEFT JOIN information_schema.key_column_usage k ON k.constraint_name = t.constraint_name
+                 AND k.table_name = c.table_name AND k.column_name = c.column_name
+             WHERE c.table_schema = 'public' AND c.table_name NOT LIKE '\\_sqlx%'",
+        )
+        .await,
+    );
+    assert!(columns.0.len() > 150, "{columns:?}");
+    assert_eq!(columns.0, columns.1);
+    // As they were written, less what the server adds to the text.
+    let plain = |sql: String| {
+        let words = sql.to_lowercase().replace("using btree", "").replace("public.", "").replace("::text", "");
+        words.chars().filter(|letter| !letter.is_whitespace() && !"()\"".contains(*letter)).collect::<String>()
+    };
+    let indices = async |catalog: &Catalog, sql: &'static str| -> std::collections::BTreeSet<String> {
+        texts(catalog, sql).await.into_iter().map(plain).collect()
+    };
+    let written = "SELECT sql FROM sqlite_master WHERE type = 'index' AND sql IS NOT NULL";
+    let kept = "SELECT indexdef FROM pg_indexes WHERE schemaname = 'public' AND indexname NOT LIKE '%\\_pkey'";
+    let (written, kept) = (indices(&sqlite.catalog, written).await, indices(&postgres.catalog, kept).await);
+    assert!(written.len() > 20, "{written:?}");
+    assert_eq!(written, kept);
+    let migrations = async |catalog: &Catalog| count(catalog, "_sqlx_migrations").await;
+    assert_eq!(migrations(&sqlite.catalog).await, migrations(&postgres.catalog).await);
+}
+
+async fn a_change_is_noticed_once(make: Make) {
+    let Kept { catalog, .. } = make();
     let job = || NewJob::new("system", Kind::Reprocess, Priority::Low, None, json!({}));
     assert!(!catalog.mark("look shoes", "1", job()).await.unwrap(), "what was never seen has not changed");
     assert!(!catalog.mark("look shoes", "1", job()).await.unwrap());
@@ -440,9 +644,8 @@ async fn a_change_is_noticed_once() {
     assert_eq!(count(&catalog, "jobs").await, 1);
 }
 
-#[tokio::test]
-async fn old_events_go_but_for_those_that_history_is_made_of() {
-    let Kept { catalog, clock, .. } = kept();
+async fn old_events_go_but_for_those_that_history_is_made_of(make: Make) {
+    let Kept { catalog, clock, .. } = make();
     for (asset, content) in [("kept", "one"), ("gone", "two")] {
         catalog.accept(accept("ann", asset, content)).await.unwrap();
         let job = claim_one(&catalog).await;
@@ -479,9 +682,8 @@ async fn old_events_go_but_for_those_that_history_is_made_of() {
     assert_eq!(sweep(catalog.now_ms()).await, 0);
 }
 
-#[tokio::test]
-async fn jobs_that_are_there_become_parts_of_one() {
-    let Kept { catalog, .. } = kept();
+async fn jobs_that_are_there_become_parts_of_one(make: Make) {
+    let Kept { catalog, .. } = make();
     let mut ids = Vec::new();
     for (asset, content) in [("a", "one"), ("b", "two"), ("c", "three")] {
         ids.push(catalog.accept(accept("ann", asset, content)).await.unwrap().job);

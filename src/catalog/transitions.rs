@@ -203,7 +203,7 @@ impl Tx {
         .await?;
         self.run("INSERT INTO outbox (topic, key, at_ms) VALUES ('job', $1, $2)", values![&job.id, now]).await?;
         self.wake();
-        self.append(job.event("job.progress", json!({ "kind": kind, "done": 0, "total": total }))).await.map(drop)
+        self.append(job.event("job.progress", json!({ "kind": kind, "done": 0, "total": total }))).await
     }
 
     async fn retrying(&mut self, job: Job, retrying: Retrying) -> Result<(), Error> {
@@ -221,7 +221,7 @@ impl Tx {
         .await?;
         self.wake();
         let data = json!({ "attempt": job.attempts, "code": code, "error": error, "due_ms": due });
-        self.append(job.event("job.retrying", data)).await.map(drop)
+        self.append(job.event("job.retrying", data)).await
     }
 
     /// The job has failed for good: it is a dead letter.
@@ -293,7 +293,7 @@ impl Tx {
         let Ok(mut batch) = self.job(None, parent).await else { return Ok(()) };
         if batch.state.ended() || batch.done + batch.failed < batch.total {
             let data = json!({ "done": batch.done, "failed": batch.failed, "total": batch.total });
-            return self.append(batch.event("job.progress", data)).await.map(drop);
+            return self.append(batch.event("job.progress", data)).await;
         }
         let state = if batch.failed == 0 {
             JobState::Completed
@@ -344,7 +344,7 @@ impl Tx {
             .await?;
         }
         self.wake();
-        self.append(job.event("job.requeued", json!({ "kind": job.kind }))).await.map(drop)
+        self.append(job.event("job.requeued", json!({ "kind": job.kind }))).await
     }
 }
 

@@ -53,7 +53,8 @@ Examples:
   fovea profile photo.jpg w_400 --format webp             where its time goes, stage by stage
   fovea check-config --config fovea.toml --print          what is wrong, or what is in effect
   fovea work --config fovea.toml                          do jobs in a process of its own
-  fovea migrate                                           bring the catalog's tables up to date
+  fovea api --config fovea.toml                           serve the API alone
+  fovea migrate [--from URL --to URL]                     bring the catalog's tables up to date, or move it to PostgreSQL
   fovea health                                            for a container's health check
 
 Every configuration key, with its default and its meaning: fovea check-config --defaults";
@@ -64,6 +65,8 @@ enum What {
     Serve(serve::Serve),
     /// Serve, and do jobs in the same process whatever the configuration says.
     All(serve::All),
+    /// Serve the API, without images, and do no jobs.
+    Api(serve::Api),
     /// Forget what was made: of an asset, a category, a preset or one URL; in memory and in the store.
     Purge(purge::Purge),
     /// Put originals into a category, by the API: files, folders, patterns. What is there already is passed over.
@@ -135,6 +138,7 @@ pub fn run() -> ExitCode {
     let result = match what {
         What::Serve(serve) => serve.run(choose),
         What::All(all) => all.run(choose),
+        What::Api(api) => api.run(choose),
         What::Purge(purge) => purge.run(choose),
         What::Ingest(ingest) => ingest.run(choose),
         What::Jobs(jobs) => jobs.run(choose),

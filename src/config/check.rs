@@ -195,12 +195,14 @@ impl Check<'_> {
 
     fn jobs(&mut self) {
         let config = self.config;
-        let url = &config.catalog.url;
-        let path = url.strip_prefix("sqlite:").map(|path| path.strip_prefix("//").unwrap_or(path));
-        self.must(path.is_some_and(|path| !path.is_empty() && !path.starts_with(":memory:")), "catalog.url", || {
-            format!("must be \"sqlite:PATH\", not {url:?}")
+        let catalog = &config.catalog;
+        self.must(crate::catalog::is_url(catalog.url.expose()), "catalog.url", || {
+            format!("must be \"sqlite:PATH\" or \"postgres://USER@HOST/DATABASE\", not {:?}", catalog.url)
         });
-        self.at_least_one(config.catalog.readers as u64, "catalog.readers");
+        self.at_least_one(catalog.readers as u64, "catalog.readers");
+        self.at_least_one(catalog.writers as u64, "catalog.writers");
+        self.at_least_one(catalog.busy_timeout_ms, "catalog.busy_timeout_ms");
+        self.at_least_one(catalog.statement_timeout_ms, "catalog.statement_timeout_ms");
         let queue = &config.queue;
         self.at_least_one(queue.size_max, "queue.size_max");
         self.at_least_one(queue.deliveries_max.into(), "queue.deliveries_max");

@@ -4,19 +4,23 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use super::values::whole_numbers;
+use super::values::{ServerUrl, whole_numbers};
 use crate::queue::Kind;
 
 /// `[catalog]`: where assets, jobs and events are kept.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Catalog {
-    /// `sqlite:PATH`.
-    pub url: String,
+    /// `sqlite:PATH` or `postgres://…`.
+    pub url: ServerUrl,
     /// Connections that read.
     pub readers: usize,
-    /// How long another process's write is waited for.
+    /// Connections to a server that write.
+    pub writers: usize,
+    /// How long another process's write, or a free connection, is waited for.
     pub busy_timeout_ms: u64,
+    /// How long a server may take over a statement.
+    pub statement_timeout_ms: u64,
 }
 
 /// `[popularity]`: how it is counted what traffic asks for.

@@ -33,7 +33,7 @@ pub use location::{SourceLocation, StoreLocation};
 pub use sections::{
     AccessLogFormat, Api, Derivatives, Http, Ingest, Key, LogFormat, Memory, Presets, RateLimit, Render, S3, Telemetry,
 };
-pub use values::{AccessLog, ByteSize, PathStyle, Secret};
+pub use values::{AccessLog, ByteSize, PathStyle, Secret, ServerUrl};
 
 use crate::base;
 

@@ -166,7 +166,7 @@ fn aliases() {
         ("IMAGE_PROCESSING_TIMEOUT", "45000"),
         ("IMAGE_PROCESSING_QUEUE_SIZE", "500"),
     ]);
-    assert_eq!(config.catalog.url, "sqlite:/srv/catalog.sqlite");
+    assert_eq!(config.catalog.url.expose(), "sqlite:/srv/catalog.sqlite");
     assert_eq!((config.worker.concurrency, config.worker.job_timeout_ms), (7, 45_000));
     assert_eq!((config.queue.retries_max, config.queue.size_max), (2, 500));
     for (text, ms) in [("30", 30_000), ("30s", 30_000), ("500ms", 500), ("30000", 30_000)] {

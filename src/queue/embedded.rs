@@ -107,15 +107,23 @@ impl Queue for Embedded {
 
 #[cfg(test)]
 mod tests {
-    use super::super::suite::{Bench, queue_suite};
+    use super::super::suite::Bench;
     use super::*;
     use crate::catalog::{self, Clock};
 
-    fn bench(settings: Settings) -> Bench {
+    fn sqlite(settings: Settings) -> Bench {
         let folder = tempfile::tempdir().unwrap();
-        let clock = Clock::still(1_800_000_000_000);
         let url = format!("sqlite:{}", folder.path().join("catalog.sqlite").display());
-        let open = || Catalog::new(catalog::Settings { clock: clock.clone(), ..catalog::Settings::new(&url) });
+        bench(settings, &url, Box::new(folder))
+    }
+
+    fn postgres(settings: Settings) -> Bench {
+        bench(settings, &catalog::server::shared().database(), Box::new(()))
+    }
+
+    fn bench(settings: Settings, url: &str, kept: Box<dyn std::any::Any + Send + Sync>) -> Bench {
+        let clock = Clock::still(1_800_000_000_000);
+        let open = || Catalog::new(catalog::Settings { clock: clock.clone(), ..catalog::Settings::new(url) });
         let (catalog, other) = (open(), open());
         let moved = clock.clone();
         Bench {
@@ -126,18 +134,26 @@ mod tests {
                 Box::pin(async {})
             }),
             other: embedded(other, settings),
-            _kept: Box::new(folder),
+            _kept: kept,
         }
     }
 
-    queue_suite!(bench);
+    mod on_sqlite {
+        use super::super::super::suite::queue_suite;
+        queue_suite!(super::sqlite);
+    }
+
+    mod on_postgres {
+        use super::super::super::suite::queue_suite;
+        queue_suite!(super::postgres);
+    }
 
     /// What a claim costs must not depend on how many jobs wait: the statements are planned without a scan, and the time of a
     /// claim among 20 000 jobs is near that among 200.
     #[tokio::test]
     async fn a_claim_costs_the_same_however_many_wait() {
         let time = async |jobs: usize| {
-            let bench = bench(Settings::default());
+            let bench = sqlite(Settings::default());
             let job = |at: usize| {
                 let owner = format!("o{}", at % 50);
                 super::super::Task::Purge {}.job(&owner, None, super::super::Priority::ALL[at % 4])

@@ -4,6 +4,7 @@
 //! of a later variant can be told, and the mezzanine taken, without reading the original again.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
@@ -229,7 +230,9 @@ impl Origin {
 
     /// A mezzanine, or what is known of an original: from memory, else from the store.
     pub(super) async fn stored(&self, key: &VariantKey, tags: &Tags) -> Option<Arc<Entry>> {
-        if let Some(entry) = self.memory.source(key, tags, &self.purges) {
+        if self.informed.load(Ordering::Acquire)
+            && let Some(entry) = self.memory.source(key, tags, &self.purges)
+        {
             return Some(entry);
         }
         match self.derivatives.as_ref()?.find(key, tags, &self.purges).await? {

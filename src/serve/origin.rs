@@ -14,7 +14,7 @@ use super::wanted::Wanted;
 use super::{Answer, Client, Error, Phase, Policy};
 use crate::base::{AssetDigest, Deadline, Digest, Limits, Stages, VariantKey};
 use crate::cache::{Derivatives, Flights, Memory, Purges, Role};
-use crate::catalog::Catalog;
+use crate::catalog::{self, Catalog};
 use crate::plan::{self, Request, Urls, Version};
 use crate::render::{Look, Renderer, Urgency};
 use crate::source::{OriginalMeta, Source};
@@ -75,6 +75,10 @@ pub struct Origin {
     validators: moka::sync::Cache<AssetDigest, (Instant, Arc<str>)>,
     negative_ttl: Duration,
     pub(super) catalog: Option<Catalog>,
+    /// What this process is called among those that share the catalog.
+    pub(super) name: String,
+    /// Whether it knows of every purge: else memory is not asked.
+    pub(super) informed: AtomicBool,
     ready: AtomicBool,
     epoch: AtomicU64,
 }
@@ -100,6 +104,8 @@ impl Origin {
             validators: moka::sync::Cache::builder().max_capacity(VALIDATORS_MAX).build(),
             negative_ttl: parts.negative_ttl,
             catalog: parts.catalog,
+            name: catalog::id("origin", 0),
+            informed: AtomicBool::new(true),
             ready: AtomicBool::new(false),
             epoch: AtomicU64::new(0),
         })
@@ -209,6 +215,9 @@ impl Origin {
 
     /// What memory holds of it. An `auto` goes by its alias.
     pub(super) fn recall(&self, wanted: &Wanted) -> Option<Answer> {
+        if !self.informed.load(Ordering::Acquire) {
+            return None;
+        }
         let key = if wanted.is_alias() { self.memory.alias(&wanted.key)? } else { wanted.key };
         let entry = self.memory.entry(&key, &wanted.tags, &self.purges)?;
         Some(Answer { entry, phase: Phase::Memory, stages: Stages::default(), key: key.digest })

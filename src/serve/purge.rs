@@ -1,13 +1,18 @@
 //! Purges: an asset, a category, a preset, or one URL, from memory and from the store.
 
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
 use super::wanted::{Wanted, What};
-use super::{Client, Error, Origin};
+use super::{Category, Client, Error, Origin};
 use crate::base::{AssetDigest, Format, VariantKey};
 use crate::object;
 use crate::plan::{Bucket, Output, Request, Version};
 
 /// What to purge.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Purge {
     /// Every variant of an asset, of every version.
     Asset {
@@ -35,13 +40,13 @@ pub struct Purged {
     /// Objects that were deleted from the store now. A category's and a preset's are not deleted: what was made before the
     /// purge counts as missing from now on.
     pub deleted: u64,
-    /// Whether the store took it; else only memory was purged, and the purge should be repeated.
+    /// Whether the store took it, and the other origins are told; else the purge should be repeated.
     pub stored: bool,
 }
 
 impl Origin {
-    /// Purges memory and store.
-    pub async fn purge(&self, what: &Purge) -> Result<Purged, Error> {
+    /// Purges this process's memory, and the store.
+    pub(super) async fn purge_here(&self, what: &Purge) -> Result<Purged, Error> {
         // However the purge ends, also when its caller leaves: what was kept of answers is forgotten.
         struct Turn<'a>(&'a Origin);
         impl Drop for Turn<'_> {
@@ -71,12 +76,50 @@ impl Origin {
         }
     }
 
-    async fn purge_asset(&self, category: &str, id: &str) -> Result<Purged, Error> {
+    /// Purges this process's memory alone.
+    pub(super) fn forget(&self, what: &Purge) -> Result<(), Error> {
+        match what {
+            Purge::Asset { category, id } => self.forget_asset(category, id)?,
+            Purge::Category(category) => {
+                self.category(category)?;
+                self.purges.purge(category, None);
+                self.memory.forget_conclusions();
+            }
+            Purge::Preset { category, preset } => {
+                let all = self.categories().map(|one| one.name.to_string());
+                for name in all.filter(|name| category.as_ref().is_none_or(|category| category == name)) {
+                    self.purges.purge(&name, Some(preset));
+                }
+                self.memory.forget_conclusions();
+            }
+            Purge::Url(url) => {
+                let request = self.urls().read_trusted(url)?;
+                let category = self.category(&request.category)?;
+                if request.version == Version::Latest {
+                    self.forget_asset(&request.category, &request.id)?;
+                } else {
+                    for key in all_keys_of(&category, &request) {
+                        self.memory.forget(&key);
+                    }
+                }
+            }
+        }
+        self.turn();
+        Ok(())
+    }
+
+    fn forget_asset(&self, category: &str, id: &str) -> Result<(), Error> {
         self.category(category)?;
         let asset = AssetDigest::new(category, id);
         self.purges.purge_asset(asset);
         self.memory.forget_asset(asset);
         self.forget_validator(&asset);
+        Ok(())
+    }
+
+    async fn purge_asset(&self, category: &str, id: &str) -> Result<Purged, Error> {
+        self.forget_asset(category, id)?;
+        let asset = AssetDigest::new(category, id);
         let Some(derivatives) = &self.derivatives else { return Ok(Purged { deleted: 0, stored: true }) };
         // What waits to be written may be of this asset; it must not land after the deletion.
         derivatives.drain(std::time::Duration::from_secs(2)).await;
@@ -97,14 +140,7 @@ impl Origin {
             return self.purge_asset(&request.category, &request.id).await;
         }
         let mut purged = Purged { deleted: 0, stored: true };
-        for key in keys_of(&request, |request| {
-            let wanted = Wanted::new(category.clone(), request, &Client::default(), None);
-            let lossless = match &wanted.what {
-                What::Image { plan, .. } => Some(wanted.chosen(plan, Format::WebP, true)),
-                What::Original | What::Info => None,
-            };
-            std::iter::once(wanted.key).chain(lossless).collect()
-        }) {
+        for key in all_keys_of(&category, &request) {
             self.memory.forget(&key);
             if let Some(derivatives) = &self.derivatives {
                 derivatives.drain(std::time::Duration::from_secs(2)).await;
@@ -118,7 +154,19 @@ impl Origin {
     }
 }
 
-/// Every key that a URL can come to: of `auto` all formats and all aliases.
+/// Every key that a URL can come to.
+fn all_keys_of(category: &Arc<Category>, request: &Request) -> Vec<VariantKey> {
+    keys_of(request, |request| {
+        let wanted = Wanted::new(category.clone(), request, &Client::default(), None);
+        let lossless = match &wanted.what {
+            What::Image { plan, .. } => Some(wanted.chosen(plan, Format::WebP, true)),
+            What::Original | What::Info => None,
+        };
+        std::iter::once(wanted.key).chain(lossless).collect()
+    })
+}
+
+/// The same, by a function from a request to the keys that it has as it is: of `auto` all formats and all aliases.
 fn keys_of(request: &Request, keys: impl Fn(&Request) -> Vec<VariantKey>) -> Vec<VariantKey> {
     use crate::plan::Ask;
     let Ask::Image(plan) = &request.ask else { return keys(request) };

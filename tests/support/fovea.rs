@@ -91,6 +91,12 @@ impl Fovea {
         Self::start_as(tempfile::tempdir().expect("a temporary folder"), config, &how).await
     }
 
+    /// The API alone.
+    pub async fn start_control(config: &str) -> Self {
+        let how = How { command: "api", ..How::default() };
+        Self::start_as(tempfile::tempdir().expect("a temporary folder"), config, &how).await
+    }
+
     /// Origin, API and worker in one process.
     pub async fn start_all(config: &str) -> Self {
         let how = How { command: "all", ..How::default() };

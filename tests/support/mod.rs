@@ -5,5 +5,6 @@ pub mod api;
 pub mod fovea;
 pub mod hostile;
 pub mod origin;
+pub mod postgres;
 pub mod process;
 pub mod seaweedfs;

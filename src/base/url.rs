@@ -1,0 +1,41 @@
+//! URLs of servers, as they may be shown.
+
+/// A URL without its password, for logs and messages.
+pub fn without_password(url: &str) -> String {
+    let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
+    let (host, path) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
+    let host = match host.rsplit_once('@') {
+        Some((user, host)) => match user.split_once(':') {
+            Some((name, _)) => format!("{name}@{host}"),
+            // A broker's token stands alone, where others have a user.
+            None if scheme.starts_with("postgres") => format!("{user}@{host}"),
+            None => host.to_owned(),
+        },
+        None => host.to_owned(),
+    };
+    // Libraries take a password among the parameters too.
+    let path = path.split_once("password=").map_or(path, |(before, _)| before.trim_end_matches(['?', '&']));
+    format!("{scheme}://{host}{path}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn passwords_are_not_shown() {
+        for (url, shown) in [
+            (
+                "postgres://ann:s3cr:et@db.example/fovea?sslmode=require",
+                "postgres://ann@db.example/fovea?sslmode=require",
+            ),
+            ("postgres://ann:s3@cr@db.example", "postgres://ann@db.example"),
+            ("postgres://db.example/fovea?user=ann&password=s3cret", "postgres://db.example/fovea?user=ann"),
+            ("nats://token@nats.example:4222", "nats://nats.example:4222"),
+            ("postgres://ann@db.example/fovea", "postgres://ann@db.example/fovea"),
+            ("sqlite:a/b", "sqlite:a/b"),
+        ] {
+            assert_eq!(without_password(url), shown);
+        }
+    }
+}
