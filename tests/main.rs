@@ -4,6 +4,7 @@ mod api;
 mod buckets;
 mod cli;
 mod facts;
+mod families;
 mod formats;
 mod golden;
 mod hostile;
