@@ -27,6 +27,23 @@ pub(super) fn weigh_pixels(out: &mut [[f32; 4]], row: &[[f32; 4]], starts: &[usi
     weigh_pixels_body(out, row, starts, weights, len);
 }
 
+/// Runs a loop that is inlined into it as wide as the machine allows.
+#[inline(always)]
+pub(super) fn widest<R>(job: impl FnOnce() -> R) -> R {
+    #[cfg(target_arch = "x86_64")]
+    if std::arch::is_x86_feature_detected!("avx2") {
+        // SAFETY: the one requirement, that the machine has AVX2, was just asked.
+        return unsafe { widest_avx2(job) };
+    }
+    job()
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2")]
+fn widest_avx2<R>(job: impl FnOnce() -> R) -> R {
+    job()
+}
+
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2")]
 fn weigh_rows_avx2(out: &mut [[f32; BLOCK]], rows: &[&[[f32; BLOCK]]], weights: &[f32]) {
