@@ -90,7 +90,7 @@ async fn end(queue: &dyn Queue, jobs: &[queue::Job]) {
 
 fn job(at: usize) -> NewJob {
     let variants = vec!["w_400.webp".to_owned()];
-    Task::Prewarm { variants }.job(&format!("owner-{}", at % 50), None, Priority::ALL[at % 4])
+    Task::Prewarm { variants, popular: Vec::new() }.job(&format!("owner-{}", at % 50), None, Priority::ALL[at % 4])
 }
 
 fn quantiles(mut times: Vec<Duration>) -> String {

@@ -18,6 +18,7 @@ pub mod net;
 pub mod object;
 pub mod pixels;
 pub mod plan;
+pub mod popularity;
 pub mod queue;
 pub mod render;
 pub mod serve;

@@ -26,7 +26,7 @@ fn small() -> Vec<u8> {
 
 /// Every operation that the description names: method, and path with these names in it.
 async fn operations(server: &Fovea, names: &[(&str, &str)]) -> Vec<(Method, String)> {
-    let description = server.api("/openapi.json").await;
+    let description = server.root().get("/openapi.json").await;
     assert_eq!(description.status, 200);
     let description = description.json();
     let mut all = Vec::new();
@@ -59,9 +59,22 @@ async fn nothing_answers_without_a_key() {
             assert_eq!(answer.header("www-authenticate"), "Bearer realm=\"fovea\"", "{method} {path}");
         }
     }
-    for open in ["/health", "/health/live", "/health/ready", "/metrics", "/openapi.json", "/docs", "/"] {
+    for open in ["/health", "/health/live", "/health/ready", "/metrics"] {
         assert_eq!(server.api(open).await.status, 200, "{open}");
     }
+    for page in ["/openapi.json", "/docs", "/"] {
+        let closed = server.api(page).await;
+        assert_eq!(closed.status, 401, "{page}");
+        let asked = closed.headers.get_all("www-authenticate").iter().any(|one| one.as_bytes().starts_with(b"Basic "));
+        assert!(asked, "a browser asks for the key: {closed:?}");
+        assert_eq!(server.root().get(page).await.status, 200, "{page}");
+        // "somebody:test-token", as a browser sends it.
+        let browser = [("authorization", "Basic c29tZWJvZHk6dGVzdC10b2tlbg==")];
+        let nobody = server.with_key("");
+        assert_eq!(nobody.send(Method::GET, page, &browser, "").await.status, 200, "{page}");
+        assert_eq!(nobody.send(Method::GET, "/v1/assets", &browser, "").await.status, 401, "only for pages");
+    }
+    assert_eq!(server.with_key("").get("/nothing").await.status, 401);
     assert_eq!(server.with_key("").get("/v1/nothing").await.status, 401, "not even that there is nothing");
     assert_eq!(server.root().get("/v1/nothing").await.status, 404);
     // An upload that is refused gets its answer, though its body was not wanted.

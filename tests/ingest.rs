@@ -149,10 +149,30 @@ async fn a_form_brings_many_files() {
         (&files["errors"][0]["filename"], &files["errors"][0]["code"]),
         (&json!("notes.txt"), &json!("unsupported-format"))
     );
+    assert_eq!(answer.header("location"), text(&files, "status_url"));
+    let whole = api.completed(&files).await;
+    assert_eq!(
+        (text(&whole, "kind"), &whole["progress"]["done"], &whole["progress"]["total"]),
+        ("batch", &json!(2), &json!(2))
+    );
     for asset in files["assets"].as_array().unwrap() {
         let job = api.completed(asset).await;
         assert_eq!(job["progress"]["total"], 1, "{job}");
+        assert_eq!(job["parent"], files["job_id"], "{job}");
     }
+    let parts = api.get(&format!("/v1/jobs?parent={}", text(&files, "job_id"))).await.json();
+    assert_eq!(parts["items"].as_array().unwrap().len(), 2, "{parts}");
+    // Named in another form, what has its batch keeps it; what ended before counts at once.
+    let single = api.taken("/v1/assets/shop/single.jpg", fixture("gray.jpg")).await;
+    api.completed(&single).await;
+    let (kind, body) = form(&[
+        ("file", Some("single.jpg"), &fixture("gray.jpg")),
+        ("file", Some("two_words.png"), &fixture("rgb8.png")),
+        ("file", Some("new.jpg"), &fixture("odd.jpg")),
+    ]);
+    let again = api.send(Method::POST, "/v1/assets/shop", &[("content-type", &kind)], body).await.json();
+    let whole = api.completed(&again).await;
+    assert_eq!((&whole["progress"]["total"], again["job_id"] == files["job_id"]), (&json!(2), false), "{whole}");
     let (kind, body) = form(&[("file", Some("alone.jpg"), &photo)]);
     let alone = api.send(Method::POST, "/v1/assets/shop", &[("content-type", &kind)], body).await.json();
     assert!(alone["job_id"].is_string() && alone["version"].is_string(), "{alone}");

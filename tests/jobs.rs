@@ -2,16 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use fovea::catalog::{self, Accept, Catalog, EventFilter, Job, JobFilter, JobState, Priority, VariantState};
 use fovea::queue::Task;
 
 use crate::support::fovea::fixtures;
-
-/// Kills of a run; `./x soak` sets more by FOVEA_KILLS.
-const KILLS: usize = 20;
+use crate::support::process::{Process, kills};
 
 /// Pictures that each run uploads.
 const FILES: [&str; 6] = ["baseline_420.jpg", "gray.jpg", "rgb8.png", "lossy.webp", "smooth.jpg", "odd.jpg"];
@@ -30,27 +28,6 @@ fn folder() -> tempfile::TempDir {
     );
     std::fs::write(folder.path().join("fovea.toml"), config).unwrap();
     folder
-}
-
-/// A process of ours; killed when it is dropped.
-struct Process(Child);
-
-impl Process {
-    fn start(folder: &Path, what: &str) -> Self {
-        let log = std::fs::File::options().create(true).append(true).open(folder.join("log.txt")).unwrap();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_fovea"));
-        command.args([what, "--config"]).arg(folder.join("fovea.toml")).current_dir(folder).env_clear();
-        command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
-        Self(command.spawn().unwrap())
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        // SIGKILL: no process of ours has a chance to tidy up.
-        drop(self.0.kill());
-        drop(self.0.wait());
-    }
 }
 
 fn open(folder: &Path) -> Catalog {
@@ -105,7 +82,7 @@ async fn all_ended(catalog: &Catalog, ids: &[String], within: Duration, log: &Pa
 
 #[tokio::test(flavor = "multi_thread")]
 async fn workers_that_are_killed_lose_nothing_and_do_nothing_twice() {
-    let kills = std::env::var("FOVEA_KILLS").ok().and_then(|kills| kills.parse().ok()).unwrap_or(KILLS);
+    let kills = kills();
     let folder = folder();
     let catalog = open(folder.path());
     let mut chance = fastrand::Rng::with_seed(7);

@@ -25,9 +25,6 @@ pub(super) const STORE_DRAIN: Duration = Duration::from_secs(10);
 /// Bytes of an upload that are read at once.
 const API_READ_BYTES_MAX: usize = 256 << 10;
 
-/// After which time a request counts half in what is popular.
-const POPULAR_HALF_LIFE: Duration = Duration::from_secs(7 * 86_400);
-
 /// How long the workers leave the machine to the first requests.
 const FIRST_LOOK: Duration = Duration::from_millis(300);
 
@@ -78,8 +75,11 @@ pub async fn serve(config: Config) -> Result<()> {
     tokio::spawn(keys.keep_up());
     tokio::spawn(recent.follow(catalog.clone()));
     let (log, writer) = Log::open(&access_log(&config)).context("http.access_log")?;
-    let handler = Images::new(origin.clone(), image_settings(&config), log.clone());
+    let popularity = work::popularity(&config);
+    let settings = http::Settings { popularity: Some(popularity.clone()), ..image_settings(&config) };
+    let handler = Images::new(origin.clone(), settings, log.clone());
     let images = images.start(Arc::new(handler))?;
+    let counting = tokio::spawn(popularity.clone().keep_up(catalog.clone()));
     tokio::spawn(metrics.keep_up());
     tokio::spawn({
         let origin = origin.clone();
@@ -91,7 +91,7 @@ pub async fn serve(config: Config) -> Result<()> {
     let worker = config
         .worker
         .enabled
-        .then(|| work::workers(&config, catalog, queue, origin.clone(), originals, board, FIRST_LOOK));
+        .then(|| work::workers(&config, catalog.clone(), queue, origin.clone(), originals, board, FIRST_LOOK));
     greet(&config, &images, &control);
     until_told(&config, &origin, certificates.as_deref(), &log).await?;
     draining.store(true, Ordering::Release);
@@ -106,6 +106,10 @@ pub async fn serve(config: Config) -> Result<()> {
         tracing::warn!(connections = cut, "connections were cut off after http.drain_ms");
     }
     origin.finish_writes(STORE_DRAIN).await;
+    counting.abort();
+    if let Err(error) = popularity.flush(&catalog).await {
+        tracing::debug!(%error, "what was popular of late could not be written down");
+    }
     control.drain().await;
     drop(log);
     drop(writer);
@@ -171,7 +175,7 @@ fn api_settings(config: &Config) -> http::ApiSettings {
         faces: faces(config),
         bucket: bucket(config),
         queue_max: config.queue.size_max,
-        half_life: POPULAR_HALF_LIFE,
+        half_life: Duration::from_secs(config.popularity.half_life_s),
         rates: rates(config),
         trusted_proxies: config.http.trusted_proxies.clone(),
         body_bytes_max: 64 << 10,

@@ -11,8 +11,9 @@ use super::origin::origin;
 use super::serve::telemetry_settings;
 use crate::base::CircuitSettings;
 use crate::catalog::{self, Catalog};
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::object::ObjectStore;
+use crate::popularity::{self, Coverage, Popularity};
 use crate::queue::{self, Backoff, Board, Pressure, Priorities, Queue};
 use crate::serve::Origin;
 use crate::telemetry;
@@ -86,6 +87,21 @@ pub fn board(config: &Config) -> Arc<Board> {
     }))
 }
 
+/// What counts what traffic asks for.
+pub fn popularity(config: &Config) -> Arc<Popularity> {
+    let settings = &config.popularity;
+    Popularity::new(popularity::Settings {
+        flush: Duration::from_millis(settings.flush_ms),
+        half_life: Duration::from_secs(settings.half_life_s),
+        shapes_max: settings.shapes_max,
+        catalogued: config
+            .categories()
+            .filter(|(_, category)| category.ingest)
+            .map(|(name, _)| name.to_owned())
+            .collect(),
+    })
+}
+
 /// Workers, started; the queue is first asked after `first_look`.
 pub fn workers(
     config: &Config,
@@ -99,6 +115,12 @@ pub fn workers(
     let days = |days: u64| Duration::from_secs(days * 86_400);
     let settings = &config.worker;
     let lists = config.categories().filter(|(_, category)| !category.prewarm.is_empty());
+    let covered = config.categories().filter(|(_, category)| category.prewarm_coverage_percent > 0);
+    let coverage = |category: &config::Category| Coverage {
+        share: f64::from(category.prewarm_coverage_percent) / 100.0,
+        bytes_max: category.prewarm_bytes_max.bytes(),
+        count_min: config.popularity.count_min.into(),
+    };
     let kept = config.categories().filter(|(_, category)| category.retention_days > 0);
     let settings = worker::Settings {
         name: format!("{}-{}", std::fs::read_to_string("/etc/hostname").unwrap_or_default().trim(), std::process::id()),
@@ -108,6 +130,8 @@ pub fn workers(
         poll: Duration::from_millis(settings.poll_ms),
         first_look,
         prewarm: lists.map(|(name, category)| (name.to_owned(), category.prewarm.clone())).collect(),
+        coverage: covered.map(|(name, category)| (name.to_owned(), coverage(category))).collect(),
+        half_life: Duration::from_secs(config.popularity.half_life_s),
         retention: days(settings.retention_days),
         version_retention: kept.map(|(name, category)| (name.to_owned(), days(category.retention_days))).collect(),
     };

@@ -12,6 +12,7 @@
 mod accept;
 mod access;
 mod assets;
+mod batches;
 mod claims;
 mod clock;
 mod delete;
@@ -59,7 +60,7 @@ pub use jobs::{Job, JobFilter, NewJob, Pushed, Subject};
 pub use keys::ApiKey;
 pub use letters::Letter;
 pub use numbers::{Count, Depth, Statistics, Timing};
-pub use popularity::Popular;
+pub use popularity::{Popular, Shape};
 pub use records::Inspected;
 pub use transitions::{Ended, Retrying};
 pub use uploads::{Upload, UploadState};

@@ -14,32 +14,50 @@ pub struct Popular {
     pub count: f64,
     /// Its part of the category's requests, 0 to 1.
     pub share: f64,
+    /// Bytes of a body, as they were of late.
+    pub bytes: f64,
+}
+
+/// Counts of a shape that are to be added.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Shape {
+    /// The category.
+    pub category: String,
+    /// As a URL's last segment: `w_400.webp`.
+    pub shape: String,
+    /// Requests.
+    pub count: f64,
+    /// Bytes of a body, the mean over these requests.
+    pub bytes: f64,
 }
 
 /// Shapes that a category keeps; what is asked for least goes.
 const SHAPES_MAX: u32 = 1000;
 
 impl Catalog {
-    /// Adds counts of (category, shape) to those that are kept, which have faded by half in each half-life since.
-    pub async fn merge_popularity(&self, counts: Vec<(String, String, f64)>, half_life: Duration) -> Result<(), Error> {
+    /// Adds counts to those that are kept, which have faded by half in each half-life since.
+    pub async fn merge_popularity(&self, counts: Vec<Shape>, half_life: Duration) -> Result<(), Error> {
         let half_life_ms = (half_life.as_millis() as f64).max(1.0);
         self.write(move |tx| {
             Box::pin(async move {
                 let now = tx.now_ms();
                 let mut touched = std::collections::BTreeSet::new();
-                for (category, shape, count) in counts {
-                    let known = "SELECT n, at_ms FROM popularity WHERE category = $1 AND shape = $2";
-                    let kept = match tx.row(known, values![&category, &shape]).await? {
-                        None => 0.0,
+                for Shape { category, shape, count, bytes } in counts {
+                    let known = "SELECT n, at_ms, bytes FROM popularity WHERE category = $1 AND shape = $2";
+                    let (kept, mean) = match tx.row(known, values![&category, &shape]).await? {
+                        None => (0.0, bytes),
                         Some(row) => {
                             let mut at = row.cells();
-                            faded(at.real()?, now - at.int()?, half_life_ms)
+                            (faded(at.real()?, now - at.int()?, half_life_ms), at.real()?)
                         }
                     };
+                    let all = kept + count;
+                    let bytes = if all > 0.0 { mean + (bytes - mean) * count / all } else { bytes };
                     tx.run(
-                        "INSERT INTO popularity (category, shape, n, at_ms) VALUES ($1, $2, $3, $4)
-                         ON CONFLICT (category, shape) DO UPDATE SET n = excluded.n, at_ms = excluded.at_ms",
-                        values![&category, shape, kept + count, now],
+                        "INSERT INTO popularity (category, shape, n, at_ms, bytes) VALUES ($1, $2, $3, $4, $5)
+                         ON CONFLICT (category, shape) DO UPDATE
+                         SET n = excluded.n, at_ms = excluded.at_ms, bytes = excluded.bytes",
+                        values![&category, shape, all, now, bytes],
                     )
                     .await?;
                     touched.insert(category);
@@ -62,10 +80,12 @@ impl Catalog {
     pub async fn popularity(&self, category: &str, half_life: Duration, limit: u32) -> Result<Vec<Popular>, Error> {
         let (now, half_life_ms) = (self.now_ms(), (half_life.as_millis() as f64).max(1.0));
         let mut all = Vec::new();
-        for row in self.read("SELECT shape, n, at_ms FROM popularity WHERE category = $1", values![category]).await? {
+        let sql = "SELECT shape, n, at_ms, bytes FROM popularity WHERE category = $1";
+        for row in self.read(sql, values![category]).await? {
             let mut at = row.cells();
             let (shape, count) = (at.text()?, at.real()?);
-            all.push(Popular { shape, count: faded(count, now - at.int()?, half_life_ms), share: 0.0 });
+            let count = faded(count, now - at.int()?, half_life_ms);
+            all.push(Popular { shape, count, share: 0.0, bytes: at.real()? });
         }
         let total: f64 = all.iter().map(|one| one.count).sum();
         for one in &mut all {

@@ -23,7 +23,10 @@ use super::sql::{Row, Value};
 use super::tx::{Committed, Tx};
 
 /// The migrations, in order; each runs once.
-const MIGRATIONS: &[(i64, &str, &str)] = &[(1, "catalog", include_str!("migrations/sqlite/0001_catalog.sql"))];
+const MIGRATIONS: &[(i64, &str, &str)] = &[
+    (1, "catalog", include_str!("migrations/sqlite/0001_catalog.sql")),
+    (3, "popular", include_str!("migrations/sqlite/0003_popular.sql")),
+];
 
 /// Statements that a connection keeps prepared.
 const STATEMENTS_MAX: usize = 256;

@@ -346,8 +346,15 @@ async fn lists_are_read_page_by_page() {
 async fn popularity_fades_and_shares_make_one() {
     let Kept { catalog, clock, .. } = kept();
     let day = Duration::from_secs(86_400);
-    let counts =
-        |all: &[(&str, f64)]| all.iter().map(|(shape, n)| ("shoes".to_owned(), (*shape).to_owned(), *n)).collect();
+    let counts = |all: &[(&str, f64)]| {
+        let shape = |(shape, count): &(&str, f64)| Shape {
+            category: "shoes".to_owned(),
+            shape: (*shape).to_owned(),
+            count: *count,
+            bytes: 10.0 * count,
+        };
+        all.iter().map(shape).collect::<Vec<_>>()
+    };
     catalog.merge_popularity(counts(&[("w_400.webp", 80.0), ("w_200.jpg", 20.0)]), day).await.unwrap();
     clock.advance(day);
     catalog.merge_popularity(counts(&[("w_200.jpg", 30.0)]), day).await.unwrap();
@@ -355,6 +362,7 @@ async fn popularity_fades_and_shares_make_one() {
     let told: Vec<(&str, f64)> = popular.iter().map(|one| (one.shape.as_str(), one.count)).collect();
     assert_eq!(told, [("w_200.jpg", 40.0), ("w_400.webp", 40.0)]);
     assert_eq!(popular.iter().map(|one| one.share).sum::<f64>(), 1.0);
+    assert_eq!(popular[0].bytes, (200.0 * 10.0 + 300.0 * 30.0) / 40.0, "the mean of what counts");
 }
 
 #[tokio::test]

@@ -277,12 +277,17 @@ impl Tx {
         }
     }
 
-    /// A part of a batch has ended; with its last one the batch has too.
+    /// A part of a batch has ended.
     async fn part_ended(&mut self, parent: &str, state: JobState) -> Result<(), Error> {
-        let well = state == JobState::Completed;
+        let well = i64::from(state == JobState::Completed);
+        self.parts_ended(parent, well, 1 - well).await
+    }
+
+    /// So many parts of a batch have ended; with its last one the batch has too.
+    pub(super) async fn parts_ended(&mut self, parent: &str, done: i64, failed: i64) -> Result<(), Error> {
         self.run(
             "UPDATE jobs SET done = done + $2, failed = failed + $3, revision = revision + 1 WHERE id = $1",
-            values![parent, i64::from(well), i64::from(!well)],
+            values![parent, done, failed],
         )
         .await?;
         let Ok(mut batch) = self.job(None, parent).await else { return Ok(()) };

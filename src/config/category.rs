@@ -4,7 +4,7 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use super::location::SourceLocation;
-use super::values::{blank, networks, whole_numbers};
+use super::values::{ByteSize, blank, networks, whole_numbers};
 
 /// A configured collection of originals: where they are, what URLs may ask of them, how answers are made and cached.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
@@ -51,6 +51,10 @@ pub struct Category {
     pub client_hints: bool,
     /// Variants that every new asset gets, as a URL's last segment.
     pub prewarm: Vec<String>,
+    /// The share of requests, 0 to 100, that shall find a new asset's variants made; 0 looks at no traffic.
+    pub prewarm_coverage_percent: u32,
+    /// Bytes of variants that one new asset may cost for it.
+    pub prewarm_bytes_max: ByteSize,
     /// For how many days versions that are no longer current are kept; 0 is for ever.
     pub retention_days: u64,
     /// Origins for CORS.

@@ -209,6 +209,9 @@ impl Check<'_> {
         self.must(queue.concede_ms.len() == 4, "queue.concede_ms", || {
             "must hold four times: for critical, high, normal and low".to_owned()
         });
+        self.at_least_one(config.popularity.flush_ms, "popularity.flush_ms");
+        self.at_least_one(config.popularity.half_life_s, "popularity.half_life_s");
+        self.at_least_one(config.popularity.shapes_max as u64, "popularity.shapes_max");
         let worker = &config.worker;
         self.at_least_one(worker.concurrency as u64, "worker.concurrency");
         self.at_least_one(worker.variants_at_once as u64, "worker.variants_at_once");
@@ -245,6 +248,9 @@ impl Check<'_> {
         ] {
             self.must((1..=100).contains(&quality), &at(key), || format!("must be from 1 to 100, not {quality}"));
         }
+        self.must(category.prewarm_coverage_percent <= 100, &at("prewarm_coverage_percent"), || {
+            "must be from 0 to 100".to_owned()
+        });
         let most = self.config.limits.side_max;
         self.must((1..=most).contains(&category.side_max), &at("side_max"), || {
             format!("must be from 1 to limits.side_max, {most}")

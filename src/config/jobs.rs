@@ -19,6 +19,20 @@ pub struct Catalog {
     pub busy_timeout_ms: u64,
 }
 
+/// `[popularity]`: how it is counted what traffic asks for.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Popularity {
+    /// How often the catalog is told.
+    pub flush_ms: u64,
+    /// After which time a request counts half.
+    pub half_life_s: u64,
+    /// Shapes of a category that are told apart between two times.
+    pub shapes_max: usize,
+    /// Requests, faded to now, from which a shape is popular.
+    pub count_min: u32,
+}
+
 /// `[queue]`: how jobs are handed out.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -29,7 +43,7 @@ pub struct Queue {
     pub lease_ms: u64,
     /// Deliveries of a job whose worker is lost each time.
     pub deliveries_max: u32,
-    /// Retries after the first try.
+    /// Retries after a pause.
     pub retries_max: u32,
     /// The pause before each retry.
     #[serde(deserialize_with = "whole_numbers")]

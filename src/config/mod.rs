@@ -28,7 +28,7 @@ use serde::{Deserialize, Serialize};
 
 pub use aliases::{ALIASES, Alias};
 pub use category::{Category, Light, Mezzanine, Originals, Public, Unsigned, Versions};
-pub use jobs::{Catalog, Queue, Worker};
+pub use jobs::{Catalog, Popularity, Queue, Worker};
 pub use location::{SourceLocation, StoreLocation};
 pub use sections::{
     AccessLogFormat, Api, Derivatives, Http, Ingest, Key, LogFormat, Memory, Presets, RateLimit, Render, S3, Telemetry,
@@ -111,6 +111,8 @@ pub struct Config {
     pub presets: Presets,
     /// Where assets, jobs and events are kept.
     pub catalog: jobs::Catalog,
+    /// How it is counted what traffic asks for.
+    pub popularity: jobs::Popularity,
     /// How jobs are handed out.
     pub queue: jobs::Queue,
     /// How jobs are done.

@@ -12,15 +12,15 @@ use crate::pixels::{ColourSpace, Layout, Picture, Samples};
 /// Most pixels that a byte of run-length coding stands for: two bytes for 255.
 const PIXELS_A_BYTE_MAX: u64 = 128;
 
-/// Reads the header and palette.
-pub fn probe(bytes: &[u8], limits: &Limits) -> Result<Header, Error> {
+/// Reads the header and palette of a file of `bytes_whole` bytes.
+pub fn probe(bytes: &[u8], bytes_whole: u64, limits: &Limits) -> Result<Header, Error> {
     let (decoder, size) = open(bytes, limits)?;
     // A sixteenth of the data may be left of a truncated picture.
     let data_min = match coding(bytes) {
         Some((bits, Coding::Plain)) => size.pixels() * u64::from(bits) / 8,
         _ => size.pixels() / PIXELS_A_BYTE_MAX,
     };
-    check_plausible(Format::Bmp, size, bytes.len(), data_min / 16)?;
+    check_plausible(Format::Bmp, size, bytes_whole, data_min / 16)?;
     let alpha = match decoder.color_type() {
         ColorType::Rgb8 => false,
         ColorType::Rgba8 => true,

@@ -159,18 +159,27 @@ pub enum Error {
 /// # Errors
 /// Everything of [`Error`] but `Stopped`.
 pub fn probe(bytes: &[u8], limits: &Limits) -> Result<Header, Error> {
-    if bytes.len() as u64 > limits.source_bytes_max {
-        return Err(Error::TooLarge(format!("{} bytes, of at most {}", bytes.len(), limits.source_bytes_max)));
+    probe_head(bytes, bytes.len() as u64, limits)
+}
+
+/// As [`probe`] of an original of `bytes_whole` bytes, of which the beginning is at hand: enough for JPEG, PNG and BMP, unless
+/// what stands before their pixels is longer. Of the other formats all must be at hand.
+///
+/// # Errors
+/// As [`probe`]; [`Error::Broken`] also where the header goes on behind what is at hand.
+pub fn probe_head(head: &[u8], bytes_whole: u64, limits: &Limits) -> Result<Header, Error> {
+    if bytes_whole > limits.source_bytes_max {
+        return Err(Error::TooLarge(format!("{bytes_whole} bytes, of at most {}", limits.source_bytes_max)));
     }
-    match Format::sniff(bytes).ok_or(Error::Unsupported)? {
-        Format::Jpeg => jpeg::probe(bytes, limits),
-        Format::Png => png::probe(bytes, limits),
-        Format::WebP => webp::probe(bytes, limits),
-        Format::Avif => avif::probe(bytes, limits),
-        Format::Gif => gif::probe(bytes, limits),
-        Format::Tiff => tiff::probe(bytes, limits),
-        Format::Bmp => bmp::probe(bytes, limits),
-        Format::Svg => svg::probe(bytes, limits),
+    match Format::sniff(head).ok_or(Error::Unsupported)? {
+        Format::Jpeg => jpeg::probe(head, bytes_whole, limits),
+        Format::Png => png::probe(head, bytes_whole, limits),
+        Format::WebP => webp::probe(head, limits),
+        Format::Avif => avif::probe(head, limits),
+        Format::Gif => gif::probe(head, limits),
+        Format::Tiff => tiff::probe(head, limits),
+        Format::Bmp => bmp::probe(head, bytes_whole, limits),
+        Format::Svg => svg::probe(head, limits),
     }
 }
 
@@ -334,8 +343,8 @@ const UNPROVEN_PIXELS_MAX: u64 = 2 << 20;
 
 /// Refuses a header that claims a large picture for which there cannot be enough data: fewer bytes than `bytes_min`. Formats
 /// call it with a bound that every whole picture keeps, divided where they can save a truncated one.
-fn check_plausible(format: Format, size: Size, bytes: usize, bytes_min: u64) -> Result<(), Error> {
-    if size.pixels() > UNPROVEN_PIXELS_MAX && (bytes as u64) < bytes_min {
+fn check_plausible(format: Format, size: Size, bytes: u64, bytes_min: u64) -> Result<(), Error> {
+    if size.pixels() > UNPROVEN_PIXELS_MAX && bytes < bytes_min {
         let Size { width, height } = size;
         return Err(Error::broken(format, format!("{bytes} bytes cannot hold {width}x{height} pixels")));
     }

@@ -11,13 +11,13 @@ use crate::pixels::{Depth, Head, Layout, Picture, Row, Samples, Sink};
 /// Rows between two looks at the deadline.
 const ROWS_A_CHECK: u32 = 64;
 
-/// Reads the header and the metadata before the pixels.
-pub fn probe(bytes: &[u8], limits: &Limits) -> Result<Header, Error> {
+/// Reads the header and the metadata before the pixels, of a file of `bytes_whole` bytes.
+pub fn probe(bytes: &[u8], bytes_whole: u64, limits: &Limits) -> Result<Header, Error> {
     let reader = open(bytes, limits)?;
     let info = reader.info();
     // Deflate packs at most 1032 bytes into one; a sixteenth of that may be left of a truncated picture.
     let packed_min = (info.raw_row_length() as u64 - 1) * u64::from(info.height) / (1032 * 16);
-    check_plausible(Format::Png, Size::new(info.width, info.height), bytes.len(), packed_min)?;
+    check_plausible(Format::Png, Size::new(info.width, info.height), bytes_whole, packed_min)?;
     let (model, holds_alpha) = match info.color_type {
         ColorType::Grayscale => (Model::Gray, false),
         ColorType::GrayscaleAlpha => (Model::Gray, true),

@@ -16,6 +16,7 @@ use super::block;
 use super::headers::{Looked, REQUEST_ID, SERVER_TIMING};
 use super::sealed::Sealed;
 use crate::plan::{Bucket, Request, Version};
+use crate::popularity::Seen;
 use crate::serve::Entry;
 
 /// How long a slot serves.
@@ -57,6 +58,8 @@ pub struct Slot {
     pub entry: Arc<Entry>,
     /// Every header of a 200 but the request's own.
     pub whole: HeaderMap,
+    /// Counts its answers among what is popular.
+    seen: Option<Arc<Seen>>,
     heads: OnceCell<Heads>,
     answers: Cell<u32>,
     sealed: OnceCell<Arc<Sealed>>,
@@ -69,6 +72,13 @@ struct Heads {
 }
 
 impl Slot {
+    /// Counts an answer.
+    pub fn answered(&self) {
+        if let Some(seen) = &self.seen {
+            seen.add();
+        }
+    }
+
     /// The headers of a 304: without what describes content.
     pub fn unchanged(&self) -> HeaderMap {
         let mut headers = self.whole.clone();
@@ -139,7 +149,13 @@ pub fn find<R>(
 
 /// Keeps an answer from memory where that is sound and it was asked for before. `headers` makes every header of a 200; the
 /// request's own are exchanged.
-pub fn keep(found: Found<'_>, request: &Request, entry: &Arc<Entry>, headers: impl FnOnce() -> HeaderMap) {
+pub fn keep(
+    found: Found<'_>,
+    request: &Request,
+    entry: &Arc<Entry>,
+    seen: Option<Arc<Seen>>,
+    headers: impl FnOnce() -> HeaderMap,
+) {
     let Found { path, looked, epoch, now, .. } = found;
     let bucket = if varies(path) { found.bucket } else { Bucket::Base };
     let lasting = request.version != Version::Latest && request.signed.as_ref().is_none_or(|signed| signed.expiry == 0);
@@ -159,7 +175,8 @@ pub fn keep(found: Found<'_>, request: &Request, entry: &Arc<Entry>, headers: im
             whole.insert(SERVER_TIMING, HeaderValue::from_static(""));
             let (heads, answers, sealed) = Default::default();
             let entry = entry.clone();
-            let slot = Slot { path: path.into(), bucket, epoch, since: now, entry, whole, heads, answers, sealed };
+            let path = path.into();
+            let slot = Slot { path, bucket, epoch, since: now, entry, whole, seen, heads, answers, sealed };
             let at = front.older(hash);
             front.put(at, Some(Box::new(slot)));
         }
@@ -261,7 +278,7 @@ mod tests {
     fn keep(request: &Request, path: &str, looked: Looked, bucket: Bucket, epoch: u64, now: Instant, bytes: usize) {
         let entry = Arc::new(crate::http::headers::tests::entry(Bytes::from(vec![1; bytes]), UNIX_EPOCH));
         for _ in 0..2 {
-            super::keep(Found { path, looked, bucket, epoch, now }, request, &entry, || {
+            super::keep(Found { path, looked, bucket, epoch, now }, request, &entry, None, || {
                 let mut headers = HeaderMap::new();
                 headers.insert(CONTENT_TYPE, HeaderValue::from_static("image/webp"));
                 headers.insert(http::header::ETAG, HeaderValue::from_static("\"e\""));
@@ -296,7 +313,7 @@ mod tests {
         let entry = Arc::new(crate::http::headers::tests::entry(Bytes::from(vec![1; 9000]), UNIX_EPOCH));
         let found = Found { path, looked: Looked::default(), bucket: Bucket::Base, epoch: 3, now };
         let kept = |now| {
-            super::keep(Found { now, ..found }, &request(), &entry, HeaderMap::new);
+            super::keep(Found { now, ..found }, &request(), &entry, None, HeaderMap::new);
             find(path, || Bucket::Base, 3, now, |slot| slot.sealed().is_some())
         };
         assert_eq!(kept(now), None);

@@ -85,6 +85,7 @@ impl Images {
         way: Way,
         out: &mut Vec<u8>,
     ) -> Cargo {
+        slot.answered();
         let fresh = fresh_id();
         let given = head.known.request_id.filter(|id| client::is_sane(id));
         let id = given.unwrap_or(&fresh);

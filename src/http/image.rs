@@ -33,8 +33,9 @@ use super::server::{Handler, Peer, Reply};
 use super::settings::{ListenerLimits, Settings};
 use super::watch::{Graceful, Heads, Watch, Watched, Wire};
 use crate::base::{Deadline, Stage};
-use crate::plan::Version;
-use crate::serve::{Error, Origin, Phase};
+use crate::plan::{self, Ask, Version};
+use crate::popularity::Seen;
+use crate::serve::{Answer, Error, Origin, Phase};
 use crate::telemetry::{TraceContext, adopt, outgoing};
 
 /// The methods that are answered.
@@ -121,7 +122,9 @@ impl Images {
             if answer.phase == Phase::Memory {
                 let found = Found { path, looked, bucket: client.bucket, epoch, now: exchange.started };
                 let headers = || whole(&request, policy, looked, &answer, &exchange.head.headers);
-                front::keep(found, &request, &answer.entry, headers);
+                front::keep(found, &request, &answer.entry, self.note(&request, &answer), headers);
+            } else {
+                self.note(&request, &answer);
             }
             return Reply::now(self.answer(&exchange, &request, policy, looked, &answer));
         }
@@ -165,11 +168,18 @@ impl Images {
                 Ok(mut answer) => {
                     answer.stages.add(Stage::Plan, planned);
                     span.record("cache.phase", phase_name(answer.phase));
+                    this.note(&request, &answer);
                     this.answer(&exchange, &request, policy, looked, &answer)
                 }
                 Err(error) => span.in_scope(|| this.failure(&exchange, &request, policy, looked, &error)),
             }
         }))
+    }
+
+    /// Counts what is asked for: variants and originals, whatever becomes of the connection.
+    fn note(&self, request: &plan::Request, answer: &Answer) -> Option<Arc<Seen>> {
+        let popularity = self.settings.popularity.as_ref().filter(|_| !matches!(request.ask, Ask::Info))?;
+        popularity.note(&request.canonical, &request.category, answer.entry.bytes.len())
     }
 
     /// Pages that are no pictures.

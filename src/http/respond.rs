@@ -48,6 +48,7 @@ impl Images {
             Part::NotModified => (StatusCode::NOT_MODIFIED, slot.unchanged(), Bytes::new()),
             Part::Bytes(_) | Part::Failed | Part::Unsatisfiable => return None,
         };
+        slot.answered();
         let time = exchange.started.elapsed();
         map.insert(headers::REQUEST_ID, exchange.id.clone());
         map.insert(headers::SERVER_TIMING, headers::server_timing(Phase::Memory, &Stages::default(), time));

@@ -9,6 +9,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use super::tls::Certificates;
+use crate::popularity::Popularity;
 
 /// One listener: where, how many, how long.
 #[derive(Clone)]
@@ -99,6 +100,8 @@ pub struct Settings {
     pub access_log: AccessLog,
     /// The start page, where it is shown.
     pub demo: Option<Demo>,
+    /// What counts what is asked for.
+    pub popularity: Option<Arc<Popularity>>,
 }
 
 impl Default for Settings {
@@ -110,6 +113,7 @@ impl Default for Settings {
             rate: Some(Rate::default()),
             access_log: AccessLog::default(),
             demo: None,
+            popularity: None,
         }
     }
 }

@@ -10,8 +10,9 @@ use crate::base::{Format, Limits, Size};
 use crate::decode::{self, Header};
 use crate::inspect;
 
-/// How many originals are held whole in memory at once, to look at headers that do not stand at the beginning.
-static WHOLE: Semaphore = Semaphore::const_new(2);
+/// How much is held in memory at once of originals whose headers do not stand at the beginning: MiB. A longer one is held alone.
+const WHOLE_MIB_MAX: u32 = 16;
+static WHOLE: Semaphore = Semaphore::const_new(WHOLE_MIB_MAX as usize);
 
 /// What an original's header says.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -32,11 +33,14 @@ impl Facts {
     pub async fn of(spooled: &Spooled, limits: &Limits) -> Result<Self, Error> {
         let header = match Format::sniff(&spooled.head).ok_or(decode::Error::Unsupported)? {
             // Their headers stand at the beginning, and frames are not counted.
-            Format::Jpeg | Format::Png | Format::Bmp => match decode::probe(&spooled.head, limits) {
-                Ok(header) => header,
-                Err(error) if spooled.bytes as usize == spooled.head.len() => return Err(error.into()),
-                Err(_) => whole(spooled, limits).await?,
-            },
+            Format::Jpeg | Format::Png | Format::Bmp => {
+                match decode::probe_head(&spooled.head, spooled.bytes, limits) {
+                    Ok(header) => header,
+                    Err(error @ decode::Error::TooLarge(_)) => return Err(error.into()),
+                    Err(error) if spooled.bytes as usize == spooled.head.len() => return Err(error.into()),
+                    Err(_) => whole(spooled, limits).await?,
+                }
+            }
             Format::WebP | Format::Avif | Format::Gif | Format::Tiff | Format::Svg => whole(spooled, limits).await?,
         };
         let profile = header.icc.as_deref().and_then(inspect::icc_name);
@@ -50,7 +54,8 @@ async fn whole(spooled: &Spooled, limits: &Limits) -> Result<Header, Error> {
     if spooled.bytes as usize == spooled.head.len() {
         return Ok(decode::probe(&spooled.head, &limits)?);
     }
-    let _turn = WHOLE.acquire().await.map_err(std::io::Error::other)?;
+    let mib = u32::try_from(spooled.bytes.div_ceil(1 << 20)).unwrap_or(WHOLE_MIB_MAX).min(WHOLE_MIB_MAX);
+    let _turn = WHOLE.acquire_many(mib).await.map_err(std::io::Error::other)?;
     let path: Arc<std::path::Path> = spooled.path().into();
     let probed = tokio::task::spawn_blocking(move || {
         let bytes = std::fs::read(path)?;

@@ -4,18 +4,18 @@ use std::time::Duration;
 
 use super::{Ended, Retrying};
 
-/// When a failed try is repeated: at once, then after 5, 10 and 20 s, and so many times at most.
+/// When a failed try is repeated: once at once, which counts as no retry, then after 5, 10 and 20 s.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Backoff {
-    /// Retries after the first try.
+    /// Retries after a pause; with none there is not even the one at once.
     pub retries_max: u32,
-    /// The pause before each retry; beyond the last one it doubles.
+    /// The pause before each of them; beyond the last one it doubles.
     pub pauses: Vec<Duration>,
 }
 
 impl Default for Backoff {
     fn default() -> Self {
-        Self { retries_max: 3, pauses: [0, 5, 10, 20].map(Duration::from_secs).to_vec() }
+        Self { retries_max: 3, pauses: [5, 10, 20].map(Duration::from_secs).to_vec() }
     }
 }
 
@@ -39,10 +39,10 @@ pub struct Failure {
 impl Backoff {
     /// The pause after so many failed tries; none when it was the last one. `chance` is from 0 to 1.
     pub fn pause(&self, tries: u32, chance: f64) -> Option<Duration> {
-        if tries == 0 || tries > self.retries_max {
+        if tries == 0 || self.retries_max == 0 || tries - 1 > self.retries_max {
             return None;
         }
-        let at = tries as usize - 1;
+        let Some(at) = (tries as usize).checked_sub(2) else { return Some(Duration::ZERO) };
         let pause = match self.pauses.get(at) {
             Some(pause) => *pause,
             None => {
@@ -69,12 +69,14 @@ mod tests {
 
     #[test]
     fn pauses_are_as_told() {
-        let backoff = Backoff { retries_max: 6, ..Backoff::default() };
-        let seconds = |tries| backoff.pause(tries, 0.5).map(|pause| pause.as_secs());
-        assert_eq!(
-            (0..8).map(seconds).collect::<Vec<_>>(),
-            [None, Some(0), Some(5), Some(10), Some(20), Some(40), Some(80), None]
-        );
+        let seconds = |backoff: &Backoff| {
+            (0..8).map(|tries| backoff.pause(tries, 0.5).map(|pause| pause.as_secs())).collect::<Vec<_>>()
+        };
+        let usual = [None, Some(0), Some(5), Some(10), Some(20), None, None, None];
+        assert_eq!(seconds(&Backoff::default()), usual);
+        let backoff = Backoff { retries_max: 5, ..Backoff::default() };
+        assert_eq!(seconds(&backoff), [None, Some(0), Some(5), Some(10), Some(20), Some(40), Some(80), None]);
+        assert_eq!(seconds(&Backoff { retries_max: 0, ..Backoff::default() }), [None; 8]);
         let (least, most) = (backoff.pause(2, 0.0).unwrap(), backoff.pause(2, 1.0).unwrap());
         assert_eq!((least.as_millis(), most.as_millis()), (4000, 6000));
     }
@@ -85,6 +87,6 @@ mod tests {
         let backoff = Backoff::default();
         assert!(matches!(backoff.after(1, failure(true)), Ended::Retry(Retrying { delay_ms: 0, .. })));
         assert!(matches!(backoff.after(1, failure(false)), Ended::Failed { .. }));
-        assert!(matches!(backoff.after(4, failure(true)), Ended::Failed { .. }));
+        assert!(matches!(backoff.after(5, failure(true)), Ended::Failed { .. }));
     }
 }

@@ -148,8 +148,7 @@ pub(crate) async fn equal_names_are_one_job(make: Make) {
 }
 
 pub(crate) async fn failures_are_tried_again_then_dead(make: Make) {
-    let backoff = Backoff { retries_max: 4, ..Backoff::default() };
-    let bench = make(Settings { backoff, ..Settings::default() });
+    let bench = make(Settings::default());
     let id = bench.push(vec![job("ann", Priority::Normal)]).await.remove(0);
     // At once, then after 5, 10 and 20 s, each a fifth more or less.
     for (attempt, pause) in [(1, 0), (2, 5), (3, 10), (4, 20)] {
@@ -326,7 +325,7 @@ pub(crate) async fn a_job_goes_on_as_its_next_step(make: Make) {
     let id = bench.push(vec![inspect.job("ann", None, Priority::High)]).await.remove(0);
     let first = bench.claim(1).await.remove(0);
     assert_eq!(Task::of(&first).unwrap().kind(), Kind::Inspect);
-    let prewarm = Task::Prewarm { variants: vec!["w_1.jpg".to_owned()] };
+    let prewarm = Task::Prewarm { variants: vec!["w_1.jpg".to_owned()], popular: Vec::new() };
     let next = Ended::Next { kind: Kind::Prewarm, payload: prewarm.payload(), result: json!({ "a": 1 }), total: 1 };
     bench.queue.end(&first, next).await.unwrap();
     let second = bench.claim(1).await.remove(0);

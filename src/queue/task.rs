@@ -19,6 +19,9 @@ pub enum Task {
     Prewarm {
         /// As a URL's last segment.
         variants: Vec<String>,
+        /// Further ones, which traffic asks for: nobody named them for this asset, so one that cannot be made of it is no failure.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        popular: Vec<String>,
     },
     /// Make variants that somebody asked for.
     Transform {
@@ -72,8 +75,8 @@ impl Task {
     /// A job of it.
     pub fn job(self, owner: &str, subject: Option<Subject>, priority: Priority) -> NewJob {
         let total = match &self {
-            Self::Prewarm { variants } | Self::Transform { variants } => variants.len() as u32,
-            Self::Inspect { variants, .. } => variants.len() as u32,
+            Self::Prewarm { variants, popular } => (variants.len() + popular.len()) as u32,
+            Self::Transform { variants } | Self::Inspect { variants, .. } => variants.len() as u32,
             _ => 0,
         };
         NewJob { total, ..NewJob::new(owner, self.kind(), priority, subject, self.payload()) }

@@ -26,6 +26,7 @@ use tokio::task::JoinHandle;
 
 use crate::catalog::Catalog;
 use crate::object::ObjectStore;
+use crate::popularity::Coverage;
 use crate::queue::{Board, Kind, Queue};
 use crate::serve::Origin;
 
@@ -63,6 +64,10 @@ pub struct Settings {
     pub first_look: Duration,
     /// Variants that every new asset of a category gets, as a URL's last segment.
     pub prewarm: BTreeMap<String, Vec<String>>,
+    /// How much of a category's traffic new assets shall cover; a category without looks at none.
+    pub coverage: BTreeMap<String, Coverage>,
+    /// After which time a request counts half in what is popular.
+    pub half_life: Duration,
     /// For how long ended jobs are kept.
     pub retention: Duration,
     /// For how long versions that are no longer current are kept, by category; a category without a number keeps them.
@@ -79,6 +84,8 @@ impl Default for Settings {
             poll: Duration::from_millis(150),
             first_look: Duration::ZERO,
             prewarm: BTreeMap::new(),
+            coverage: BTreeMap::new(),
+            half_life: Duration::from_secs(7 * 86_400),
             retention: Duration::from_secs(30 * 86_400),
             version_retention: BTreeMap::new(),
         }

@@ -202,7 +202,7 @@ async fn a_job_past_its_deadline_is_stopped_and_tried_again() {
     let worker = Worker::start(bench.parts.clone());
     let id = bench.accept("far", "a", b"a", &[]).await;
     let job = bench.until(&id, |job| job.state == JobState::Failed).await;
-    assert_eq!(job.attempts, 4, "one try and three retries");
+    assert_eq!(job.attempts, 5, "one try, one at once, and three retries");
     assert!(job.code.as_deref().is_some_and(|code| code.ends_with("timeout")), "{job:?}");
     worker.drain(Duration::from_secs(5)).await;
 }

@@ -5,4 +5,5 @@ pub mod api;
 pub mod fovea;
 pub mod hostile;
 pub mod origin;
+pub mod process;
 pub mod seaweedfs;

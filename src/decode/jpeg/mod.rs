@@ -37,14 +37,15 @@ use crate::pixels::{ColourSpace, Depth, Head, Layout, Picture, Row, Samples, Sin
 /// coefficients however few bytes it has, which is what a scan bomb lives on.
 const SCANS_MAX: usize = 100;
 
-/// Reads the header.
-pub fn probe(bytes: &[u8], limits: &Limits) -> Result<Header, Error> {
+/// Reads the header of a file of `bytes_whole` bytes.
+pub fn probe(bytes: &[u8], bytes_whole: u64, limits: &Limits) -> Result<Header, Error> {
     let markers = markers::read(bytes, limits)?;
     check_size(markers.size, limits)?;
     // A whole Huffman-coded picture has a code of at least one bit for every block's DC value, so one bit for each MCU at
     // the very least (12 for a flat 4:2:0 one, which leaves room for what a truncated picture lacks).
     if !markers.arithmetic {
-        check_plausible(Format::Jpeg, markers.size, bytes.len() - markers.data_at, markers.mcus() / 8)?;
+        let data = bytes_whole.saturating_sub(markers.data_at as u64);
+        check_plausible(Format::Jpeg, markers.size, data, markers.mcus() / 8)?;
     }
     let orientation = markers.exif.as_deref().map_or(Orientation::Upright, metadata::orientation);
     Ok(Header {

@@ -30,7 +30,7 @@ pub fn probe(bytes: &[u8], limits: &Limits) -> Result<Header, Error> {
     let mut file = File::open(bytes, limits)?;
     let (layout, bits) = (file.layout()?, file.colour.bit_depth());
     let packed_min = file.size.pixels() * layout.channels() as u64 * u64::from(bits) / 8 / (BYTES_A_BYTE_MAX * 16);
-    check_plausible(Format::Tiff, file.size, bytes.len(), packed_min)?;
+    check_plausible(Format::Tiff, file.size, bytes.len() as u64, packed_min)?;
     let model = match layout {
         _ if file.meaning == Meaning::Palette => Model::Palette(1 << bits),
         Layout::Gray | Layout::GrayAlpha => Model::Gray,

@@ -17,7 +17,7 @@ use super::extract::{Asked, Caller, Place, Told, bad_query, header};
 use super::links::split;
 use super::wire::{Accepted, AssetView, Begun, Paged, ProblemDocument, VariantView, VersionView, job_path};
 use crate::auth::Role;
-use crate::catalog::{AssetFilter, EventFilter};
+use crate::catalog::{Access, AssetFilter, EventFilter};
 use crate::http::client;
 use crate::http::problem::{Problem, Refusal};
 use crate::ingest::{Error, Order};
@@ -121,9 +121,10 @@ pub struct Files {
     /// Those that were not.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub errors: Vec<FileError>,
-    /// Of a form with one file: its job.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub job_id: Option<String>,
+    /// The job: of one file that was taken its own, of several the one that they are parts of, with progress n of m.
+    pub job_id: String,
+    /// Where its state is.
+    pub status_url: String,
     /// Of a form with one file: its version.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
@@ -143,7 +144,7 @@ pub struct FileError {
 }
 
 /// Put originals: a form with one or many files. A field `id` names the file that follows it, else its file name does; fields
-/// `variants` and `priority` are for those that follow.
+/// `variants` and `priority` are for those that follow. Of several files one job tells of all.
 #[utoipa::path(
     post, path = "/v1/assets/{category}", tag = "assets",
     params(
@@ -209,11 +210,16 @@ pub async fn post(
             }
         }
     }
-    let Some(asset) = assets.first() else { return Err(first.unwrap_or_else(|| bad(&"the form holds no file"))) };
-    let (job, version) = (asset.job_id.clone(), asset.version.clone());
-    let alone = assets.len() == 1 && errors.is_empty();
-    let files = Files { job_id: alone.then(|| job.clone()), version: alone.then_some(version), assets, errors };
-    Ok(accepted(files, &job))
+    let (job_id, version) = match assets.as_slice() {
+        [] => return Err(first.unwrap_or_else(|| bad(&"the form holds no file"))),
+        [asset] => (asset.job_id.clone(), Some(asset.version.clone()).filter(|_| errors.is_empty())),
+        several => {
+            let jobs = several.iter().map(|asset| asset.job_id.clone()).collect();
+            (api.catalog.gather(&template.owner, jobs, template.trace).await?, None)
+        }
+    };
+    let files = Files { status_url: job_path(&job_id), job_id: job_id.clone(), version, assets, errors };
+    Ok(accepted(files, &job_id))
 }
 
 /// A short field of a form.
@@ -320,8 +326,21 @@ pub struct Whole {
     pub variants: Vec<VariantView>,
     /// Bytes of all originals and variants.
     pub bytes_total: u64,
+    /// How often it was asked for, by day and variant, the youngest day first; a variant of no name is the original.
+    pub access: Vec<AccessView>,
     /// What happened to it, in order.
     pub history: Vec<EventView>,
+}
+
+/// How often a variant was asked for on a day.
+#[derive(Serialize, ToSchema)]
+pub struct AccessView {
+    /// Days since 1970.
+    pub day: i64,
+    /// As a URL's last segment.
+    pub variant: String,
+    /// So often, as far as it was counted.
+    pub count: u64,
 }
 
 /// All that is known of an asset: versions, variants made with their sizes, history.
@@ -351,6 +370,8 @@ pub async fn get(
         ..EventFilter::default()
     };
     let history = api.catalog.events(0, &filter, HISTORY_MAX).await?;
+    let access = api.catalog.access(sees, filter.category.as_deref().unwrap_or_default(), &asset.id).await?;
+    let access = access.into_iter().map(|Access { day, variant, count, .. }| AccessView { day, variant, count });
     let originals: u64 = versions.iter().map(|version| version.bytes).sum();
     let bytes_total = originals + variants.iter().map(|variant| variant.bytes).sum::<u64>();
     Ok(Json(Whole {
@@ -358,6 +379,7 @@ pub async fn get(
         versions: versions.into_iter().map(VersionView::from).collect(),
         variants: variants.into_iter().map(|variant| VariantView::of(&api, variant)).collect(),
         bytes_total,
+        access: access.collect(),
         history: history.into_iter().map(EventView::from).collect(),
     }))
 }

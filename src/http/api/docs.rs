@@ -1,5 +1,5 @@
-//! The API's own description: `/openapi.json`, and a page to browse it, `/docs`, that needs nothing from elsewhere. Both are
-//! open: they hold no data, and a browser shows no key.
+//! The API's own description: `/openapi.json`, and a page to browse it, `/docs`, that needs nothing from elsewhere. Both
+//! take a key, as everything does; in a browser it is the password.
 
 use std::sync::Arc;
 
@@ -24,7 +24,7 @@ const SCRIPT: &str = include_str!("docs.js");
 #[openapi(
     info(
         title = "Fovea",
-        description = "Uploads, assets, jobs, events, galleries and keys of a Fovea image CDN origin. Everything below /v1/ takes \
+        description = "Uploads, assets, jobs, events, galleries and keys of a Fovea image CDN origin. Everything but health and metrics takes \
                        `Authorization: Bearer <key>`; errors are problem documents (RFC 9457) with a stable `code`.",
     ),
     tags(
@@ -70,7 +70,7 @@ pub fn routes(description: utoipa::openapi::OpenApi) -> Router<Arc<Api>> {
          <body>\n<main><p>Reading <a href=\"/openapi.json\">/openapi.json</a> …</p></main>\n<script>{SCRIPT}</script>\n\
          </body>\n</html>\n"
     ));
-    let cached = "public, max-age=60";
+    let cached = "private, max-age=60";
     let json_route = move || async move {
         ([(CONTENT_TYPE, "application/json"), (CACHE_CONTROL, cached)], json.clone()).into_response()
     };

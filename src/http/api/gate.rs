@@ -1,4 +1,4 @@
-//! What every request below `/v1/` passes first: its address's allowance, its key, its key's allowance.
+//! What every request but those for health and metrics passes first: its address's allowance, its key, its key's allowance.
 
 use std::net::IpAddr;
 use std::num::NonZeroU32;
@@ -7,6 +7,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use axum::body::Body;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use governor::clock::{Clock, DefaultClock};
 use governor::middleware::StateInformationMiddleware;
 use governor::state::keyed::DefaultKeyedStateStore;
@@ -82,26 +84,47 @@ impl Gate {
         Self { keys, addresses: rates.address.as_ref().map(Limit::new) }
     }
 
-    /// Lets a request pass, with who asks in its extensions; or says why not. What is not below `/v1/` passes as it is.
+    /// Lets a request pass, with who asks in its extensions; or says why not. Health and metrics pass as they are.
     pub async fn pass(
         &self,
         keys: &Keys,
         address: IpAddr,
         request: &mut Request<Body>,
     ) -> Result<Option<Said>, Problem> {
-        if !request.uri().path().starts_with("/v1/") {
+        let path = request.uri().path();
+        if is_open(path) {
             return Ok(None);
         }
         if let Some(Err(wait)) = self.addresses.as_ref().map(|limit| limit.take(address)) {
             return Err(Problem::from(Refusal::TooOften).with_retry_after(wait));
         }
         let shown = request.headers().get(AUTHORIZATION).map(|value| value.to_str().unwrap_or_default());
-        let principal = keys.who(shown).await.map_err(|error| Problem::from(&error))?;
+        let bearer = shown.filter(|_| is_page(path)).and_then(key_of_page);
+        let principal = keys.who(bearer.as_deref().or(shown)).await.map_err(|error| Problem::from(&error))?;
         let said = self.keys.as_ref().map(|limit| limit.take(&principal.key)).transpose();
         let said = said.map_err(|wait| Problem::from(Refusal::TooOften).with_retry_after(wait))?;
         request.extensions_mut().insert(principal);
         Ok(said)
     }
+}
+
+/// Whether a path answers to anybody.
+fn is_open(path: &str) -> bool {
+    path == "/metrics" || path == "/health" || path.starts_with("/health/")
+}
+
+/// Whether a path is one that people open in a browser. A browser shows no `Bearer`, but asks for name and password: there the key
+/// may be the password. Nowhere else, since a browser shows those to whoever makes it ask.
+pub fn is_page(path: &str) -> bool {
+    matches!(path, "/" | "/docs" | "/openapi.json")
+}
+
+/// The key that a browser shows as the password, as a client of the API would show it.
+fn key_of_page(shown: &str) -> Option<String> {
+    let (scheme, text) = shown.split_once(' ')?;
+    let said = scheme.eq_ignore_ascii_case("basic").then(|| STANDARD.decode(text.trim()).ok())??;
+    let (_, key) = std::str::from_utf8(&said).ok()?.split_once(':')?;
+    Some(format!("Bearer {key}"))
 }
 
 impl KeyLimit {
@@ -119,6 +142,14 @@ impl KeyLimit {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_browser_shows_the_key_as_the_password() {
+        let shown = |text: &str| key_of_page(&format!("Basic {}", STANDARD.encode(text)));
+        assert_eq!(shown("anybody:fovea_a_b:c").as_deref(), Some("Bearer fovea_a_b:c"));
+        assert_eq!((shown("no colon"), key_of_page("Basic !"), key_of_page("Bearer x")), (None, None, None));
+        assert!(is_page("/docs") && !is_page("/v1/assets") && is_open("/health/ready") && !is_open("/healthy"));
+    }
 
     #[test]
     fn each_key_has_its_own_allowance() {

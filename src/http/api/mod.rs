@@ -1,6 +1,7 @@
 //! The API listener: health, metrics, purge; uploads, assets, jobs, events, galleries, keys. Never on the public side of a CDN.
 //!
-//! Always true: below `/v1/` nothing is answered to whom shows no key that holds, and nobody sees another owner's things.
+//! Always true: but for health and metrics nothing is answered to whom shows no key that holds, and nobody sees another owner's
+//! things.
 
 mod assets;
 mod docs;
@@ -32,7 +33,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use http::header::{CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, X_CONTENT_TYPE_OPTIONS};
+use http::header::{CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderName, HeaderValue, Method, Request, StatusCode, Version};
 use hyper::body::Incoming;
 use ipnet::IpNet;
@@ -178,6 +179,7 @@ impl Handler for Routes {
             let id = request_id(request.headers());
             let time = if is_upload(&request) { UPLOAD_TIMEOUT } else { TIMEOUT };
             let old = request.version() < Version::HTTP_2;
+            let page = gate::is_page(request.uri().path());
             let (head, body) = request.into_parts();
             let (body, rest) = rest::shared(body);
             let answer = async {
@@ -200,7 +202,7 @@ impl Handler for Routes {
                 Err(_) => Problem::from(Refusal::Timeout).into_response(),
             };
             if let Some(problem) = response.extensions_mut().remove::<Problem>() {
-                refuse(&problem, &id, &mut response);
+                refuse(&problem, &id, page, &mut response);
             }
             if !rest.drained().await && old {
                 response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
@@ -224,8 +226,8 @@ impl IntoResponse for Problem {
     }
 }
 
-/// Writes a problem into the response that brought it.
-fn refuse(problem: &Problem, id: &HeaderValue, response: &mut Response) {
+/// Writes a problem into the response that brought it. Of a page a browser learns that it may ask for the key.
+fn refuse(problem: &Problem, id: &HeaderValue, page: bool, response: &mut Response) {
     let text = id.to_str().unwrap_or_default();
     report(problem, text, &problem.detail);
     *response.status_mut() = problem.status;
@@ -236,7 +238,11 @@ fn refuse(problem: &Problem, id: &HeaderValue, response: &mut Response) {
     problem.headers(headers);
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     if problem.status == StatusCode::UNAUTHORIZED {
-        headers.insert(http::header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"fovea\""));
+        headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"fovea\""));
+        if page {
+            headers
+                .append(WWW_AUTHENTICATE, HeaderValue::from_static("Basic realm=\"a key of Fovea as the password\""));
+        }
     }
 }
 

@@ -22,6 +22,8 @@ pub struct Shape {
     pub count: f64,
     /// Its share of the category's traffic, 0 to 1.
     pub share: f64,
+    /// Bytes of a body, as they were of late.
+    pub bytes: u64,
 }
 
 /// Which variants a category's traffic asks for, the most popular first.
@@ -41,6 +43,11 @@ pub async fn popularity(
         return Err(Problem::from(&crate::serve::Error::NoCategory(category)));
     }
     let popular = api.catalog.popularity(&category, api.settings.half_life, asked.limit()?).await?;
-    let shape = |found: crate::catalog::Popular| Shape { variant: found.shape, count: found.count, share: found.share };
+    let shape = |found: crate::catalog::Popular| Shape {
+        variant: found.shape,
+        count: found.count,
+        share: found.share,
+        bytes: found.bytes as u64,
+    };
     Ok(Json(popular.into_iter().map(shape).collect()))
 }

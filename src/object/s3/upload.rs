@@ -149,7 +149,7 @@ impl S3 {
 
 /// A piece of a file as a request's body, read as it is sent; a try that is repeated reads it again.
 async fn piece(file: &Path, from: u64, length: u64) -> Result<ByteStream, Error> {
-    let read = ByteStream::read_from().path(file).offset(from).length(Length::Exact(length)).buffer_size(256 << 10);
+    let read = ByteStream::read_from().path(file).offset(from).length(Length::Exact(length)).buffer_size(128 << 10);
     read.build().await.map_err(|error| Error::Unavailable(error.to_string()))
 }
 

@@ -8,8 +8,11 @@ use super::subject;
 use crate::base::Deadline;
 use crate::catalog::Inspected;
 use crate::plan::asset_path;
-use crate::queue::{Ended, Job, Kind, Task};
-use crate::serve;
+use crate::queue::{Ended, Job, Kind, Subject, Task};
+use crate::{popularity, serve};
+
+/// Most shapes that are looked at for a new asset.
+const SHAPES_MAX: u32 = 200;
 
 /// Looks at an original. One that cannot be decoded is noted as broken, and its job fails at once.
 pub async fn perform(
@@ -48,13 +51,32 @@ pub async fn perform(
             wanted.push(variant.clone());
         }
     }
+    let popular = if prewarm { popular(parts, subject, version, &wanted).await } else { Vec::new() };
     let result = json!({ "metadata": facts });
-    if wanted.is_empty() {
+    if wanted.is_empty() && popular.is_empty() {
         return Ok(Ended::Completed { result, follow: Vec::new() });
     }
-    let total = wanted.len() as u32;
-    let payload = Task::Prewarm { variants: wanted }.payload();
+    let total = (wanted.len() + popular.len()) as u32;
+    let payload = Task::Prewarm { variants: wanted, popular }.payload();
     Ok(Ended::Next { kind: Kind::Prewarm, payload, result, total })
+}
+
+/// What the category's traffic asks for beside what is made anyway, as far down as its settings say. An upload does not fail by
+/// what nobody named for it.
+async fn popular(parts: &Parts, subject: &Subject, version: &str, named: &[String]) -> Vec<String> {
+    let Some(coverage) = parts.settings.coverage.get(&subject.category) else { return Vec::new() };
+    let list = match parts.catalog.popularity(&subject.category, parts.settings.half_life, SHAPES_MAX).await {
+        Ok(list) => list,
+        Err(error) => {
+            tracing::debug!(%error, "what is popular could not be read");
+            return Vec::new();
+        }
+    };
+    let urls = parts.origin.urls();
+    // A preset may be gone since.
+    let is_possible =
+        |shape: &String| urls.read_trusted(&asset_path(&subject.category, &subject.asset, version, shape)).is_ok();
+    popularity::choose(&list, named, *coverage).into_iter().filter(is_possible).collect()
 }
 
 /// Whether it is the original that is to blame, and for ever.

@@ -29,7 +29,7 @@ pub async fn perform(parts: &Parts, job: &Job, category: &str, after: Option<Str
             Subject { category: category.to_owned(), asset: asset.id.clone(), version: Some(asset.version.clone()) };
         // Queued twice after a crash, it is one.
         let dedupe = format!("reprocess {category}/{} {} {}", asset.id, asset.version, job.id);
-        let next = Task::Prewarm { variants }.job(owner, Some(subject), Priority::Low);
+        let next = Task::Prewarm { variants, popular: Vec::new() }.job(owner, Some(subject), Priority::Low);
         jobs.push(NewJob { dedupe: Some(dedupe), trace: job.trace.clone(), ..next });
     }
     parts.queue.push(jobs, None).await.map_err(of_catalog)?;

@@ -2,7 +2,7 @@
 
 use super::super::Parts;
 use super::super::verdict::Verdict;
-use super::variants;
+use super::variants::{self, Wanted};
 use crate::base::Deadline;
 use crate::queue::{Ended, Job};
 
@@ -11,5 +11,5 @@ pub async fn perform(parts: &Parts, job: &Job, wanted: Vec<String>, deadline: De
     if wanted.is_empty() {
         return Err(Verdict::lasting("no-variants", "the job names no variants"));
     }
-    variants::make(parts, job, wanted, deadline).await
+    variants::make(parts, job, Wanted { named: wanted, popular: Vec::new() }, deadline).await
 }

@@ -19,6 +19,14 @@ use crate::serve;
 /// Most letters of an error that is kept with a variant.
 const ERROR_LETTERS_MAX: usize = 300;
 
+/// Which variants.
+pub struct Wanted {
+    /// Those that somebody asked for.
+    pub named: Vec<String>,
+    /// Those that traffic asks for: one that cannot be made is no failure.
+    pub popular: Vec<String>,
+}
+
 /// How one variant came out.
 struct Made {
     variant: String,
@@ -26,13 +34,15 @@ struct Made {
 }
 
 /// Makes variants. Completed only when all are there; what can never be made fails the job once the others are done.
-pub async fn make(parts: &Parts, job: &Job, wanted: Vec<String>, deadline: Deadline) -> Result<Ended, Verdict> {
+pub async fn make(parts: &Parts, job: &Job, wanted: Wanted, deadline: Deadline) -> Result<Ended, Verdict> {
     let subject = subject(job)?.clone();
     let version = match &subject.version {
         Some(version) => version.clone(),
         None => current(parts, &subject).await?,
     };
-    let mut left: Vec<String> = wanted.into_iter().filter(|variant| !is_made(job, variant)).collect();
+    let Wanted { named, popular } = wanted;
+    let all = named.into_iter().chain(popular.iter().cloned());
+    let mut left: Vec<String> = all.filter(|variant| !is_made(job, variant)).collect();
     left.reverse();
     let last_try = parts.queue.settings().backoff.pause(job.attempts, 0.5).is_none();
     let (mut passing, mut lasting): (Option<Verdict>, Vec<String>) = (None, Vec::new());
@@ -60,6 +70,9 @@ pub async fn make(parts: &Parts, job: &Job, wanted: Vec<String>, deadline: Deadl
             Some(_) => true,
             None => false,
         };
+        if final_failure && popular.contains(&variant) {
+            continue;
+        }
         if final_failure {
             lasting.push(variant.clone());
         }
