@@ -30,6 +30,8 @@ pub struct Look {
     pub qualities: Qualities,
     /// JPEG in several scans.
     pub progressive: bool,
+    /// How hard encoders press.
+    pub effort: encode::Effort,
     /// Whether `meta_all` may keep the location, and `info.json` shows it.
     pub location: bool,
     /// Which formats `auto` may choose.
@@ -238,6 +240,7 @@ impl Order {
     pub(super) fn settings(&self, format: Format, lossless: bool) -> encode::Settings {
         encode::Settings {
             lossless,
+            effort: self.look.effort,
             progressive: self.look.progressive,
             exif: self.exif(),
             ..encode::Settings::new(format, self.look.qualities.level(format, self.plan.quality))
