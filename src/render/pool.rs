@@ -118,10 +118,15 @@ impl Pool {
         self.shared.wake.notify_one();
     }
 
+    /// Threads that neither run a job nor have one waiting for them.
+    pub fn idle(&self) -> usize {
+        let (busy, waiting) = self.load();
+        self.threads.saturating_sub(busy + waiting)
+    }
+
     /// Has idle threads, at most so many, take part in a job that runs.
     pub fn assist<F: FnOnce() + Send + 'static>(&self, urgency: Urgency, most: usize, part: impl Fn() -> F) {
-        let idle = self.threads.saturating_sub(self.shared.state.lock().busy);
-        for _ in 0..idle.min(most) {
+        for _ in 0..self.idle().min(most) {
             self.submit_first(urgency, part());
         }
     }

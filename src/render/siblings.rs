@@ -21,6 +21,10 @@ use crate::base::{AssetDigest, Stage, Work};
 /// How long a variant that could be rendered waits for others of its original that are on their way.
 const WAIT: Duration = Duration::from_millis(5);
 
+/// Sources up to so many pixels (the smaller mezzanines) are decoded in a few milliseconds: by every thread that has nothing to do,
+/// rather than once while the others wait.
+const CHEAP_PIXELS_MAX: u64 = 3 << 19;
+
 /// Whoever is on the way to a variant, by original.
 #[derive(Debug)]
 pub struct Siblings {
@@ -109,7 +113,8 @@ impl Siblings {
         let orders: Vec<&Order> = all.iter().flatten().map(|one| &one.order).collect();
         let groups = family::groups(&orders);
         let parts = groups.into_iter().map(|group| group.into_iter().filter_map(|at| all[at].take()).collect());
-        let mut parts: Vec<Vec<Waiting>> = parts.collect();
+        let threads = 1 + self.pool.idle();
+        let mut parts: Vec<Vec<Waiting>> = parts.flat_map(|part| spread(part, threads)).collect();
         let own = if parts.is_empty() { Vec::new() } else { parts.remove(0) };
         for part in parts.into_iter().rev() {
             let siblings = self.clone();
@@ -145,6 +150,18 @@ impl Siblings {
         self.pool.assist(urgency, others, || encode.clone());
         encode();
     }
+}
+
+/// Parts those who share a decode among threads, where it is cheap.
+fn spread(mut part: Vec<Waiting>, threads: usize) -> Vec<Vec<Waiting>> {
+    let cheap = part.first().is_some_and(|one| one.order.header.size.pixels() <= CHEAP_PIXELS_MAX);
+    let each = if cheap { part.len().div_ceil(threads).max(1) } else { part.len().max(1) };
+    let mut parts = Vec::new();
+    while !part.is_empty() {
+        let rest = part.split_off(each.min(part.len()));
+        parts.push(std::mem::replace(&mut part, rest));
+    }
+    parts
 }
 
 impl Waiting {

@@ -53,6 +53,7 @@ fn weigh_rows_avx2(out: &mut [[f32; BLOCK]], rows: &[&[[f32; BLOCK]]], weights: 
 /// Two pixels to a register, which the compiler does not find by itself: a third less time than the loop below takes.
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2")]
+#[allow(clippy::needless_range_loop)]
 fn weigh_pixels_avx2(out: &mut [[f32; 4]], row: &[[f32; 4]], starts: &[usize], weights: &[f32], len: usize) {
     use std::arch::x86_64::{
         _mm_add_ps, _mm_storeu_ps, _mm256_add_ps, _mm256_broadcast_sd, _mm256_castpd_ps, _mm256_castps256_ps128,

@@ -218,15 +218,12 @@ fn to_samples(pixels: &[[f32; 4]], layout: Layout, back: ToSrgb, samples: &mut [
             let (blocks, rest) = pixels.as_chunks::<8>();
             for (block, samples) in blocks.iter().zip(samples.as_chunks_mut::<8>().0) {
                 // Places first, which is done for several at once, then the look-ups.
-                let mut places = [[0u16; 4]; 8];
-                for at in 0..8 {
-                    for channel in 0..4 {
-                        places[at][channel] = ToSrgb::place(block[at][channel]);
-                    }
+                let mut places = [[0; 4]; 8];
+                for (place, light) in places.as_flattened_mut().iter_mut().zip(block.as_flattened()) {
+                    *place = ToSrgb::place(*light);
                 }
-                for at in 0..8 {
-                    let [red, green, blue, _] = places[at];
-                    samples[at] = [back.at(red), back.at(green), back.at(blue)];
+                for (sample, [red, green, blue, _]) in samples.iter_mut().zip(places) {
+                    *sample = [back.at(red), back.at(green), back.at(blue)];
                 }
             }
             for (pixel, sample) in rest.iter().zip(&mut samples[count - rest.len()..]) {

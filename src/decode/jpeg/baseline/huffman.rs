@@ -1,5 +1,7 @@
 //! Huffman tables that answer several symbols a look-up where only their length matters.
 
+use std::cell::OnceCell;
+
 use super::bits::{Cursor, Window};
 use super::idct::LANES;
 use super::{Irregular, ZIGZAG};
@@ -101,7 +103,8 @@ pub struct Ac {
     /// One symbol and its value, or two: see [`pair`]; 0 where the bits hold none wholly.
     values: Box<[u64; 1 << VALUE_BITS]>,
     /// As many symbols as the bits hold wholly: `ends << 10 | coefficients passed << 4 | bits`, or 0.
-    skips: Box<[u16; 1 << SKIP_BITS]>,
+    /// Made when the first is passed: most decodes at full scale pass none.
+    skips: OnceCell<Box<[u16; 1 << SKIP_BITS]>>,
 }
 
 impl Ac {
@@ -111,23 +114,7 @@ impl Ac {
         for (next, entry) in values.iter_mut().enumerate() {
             *entry = pair(&code, next as u32);
         }
-        let mut skips = Box::new([0; 1 << SKIP_BITS]);
-        for (next, entry) in skips.iter_mut().enumerate() {
-            let (mut used, mut passed, mut ends) = (0, 0, 0);
-            while let Some((symbol, length)) = code.symbol((next << (16 - SKIP_BITS) << used) as u32 & 0xffff) {
-                let (run, size) = run_and_size(symbol);
-                let (end, step) = if run == END { (1, 0) } else { (0, run + 1) };
-                if used + length + size > SKIP_BITS || passed + step > 63 {
-                    break;
-                }
-                (used, passed, ends) = (used + length + size, passed + step, end);
-                if ends == 1 {
-                    break;
-                }
-            }
-            *entry = (ends << 10 | passed << 4 | used) as u16;
-        }
-        Self { code, values, skips }
+        Self { code, values, skips: OnceCell::new() }
     }
 
     /// Takes a block's coefficients from `ZIGZAG[1]` on: those up to `ZIGZAG[last]` are stored, of the others some and the rest
@@ -190,10 +177,14 @@ impl Ac {
     /// Passes a block's coefficients from `ZIGZAG[at]` on.
     #[inline(always)]
     pub fn pass(&self, mut bits: Cursor, window: &Window, mut at: usize) -> Result<Cursor, Irregular> {
+        if at == 64 {
+            return Ok(bits);
+        }
+        let skips = self.skips.get_or_init(|| skips(&self.code));
         while at < 64 {
             bits.refill(window);
             for turn in 0..3 {
-                let entry = u32::from(self.skips[bits.peek(SKIP_BITS)]);
+                let entry = u32::from(skips[bits.peek(SKIP_BITS)]);
                 let passed = (entry >> 4 & 63) as usize;
                 if entry != 0 && at + passed < 64 {
                     bits.skip(entry & 15);
@@ -226,6 +217,27 @@ impl Ac {
         let value = bits.value(size);
         Ok((bits, run as usize, value))
     }
+}
+
+/// As many symbols as each place's bits hold wholly.
+fn skips(code: &Code) -> Box<[u16; 1 << SKIP_BITS]> {
+    let mut skips = Box::new([0; 1 << SKIP_BITS]);
+    for (next, entry) in skips.iter_mut().enumerate() {
+        let (mut used, mut passed, mut ends) = (0, 0, 0);
+        while let Some((symbol, length)) = code.symbol((next << (16 - SKIP_BITS) << used) as u32 & 0xffff) {
+            let (run, size) = run_and_size(symbol);
+            let (end, step) = if run == END { (1, 0) } else { (0, run + 1) };
+            if used + length + size > SKIP_BITS || passed + step > 63 {
+                break;
+            }
+            (used, passed, ends) = (used + length + size, passed + step, end);
+            if ends == 1 {
+                break;
+            }
+        }
+        *entry = (ends << 10 | passed << 4 | used) as u16;
+    }
+    skips
 }
 
 /// Where coefficients stand in a block, in the order in which they are coded; behind the last one a place that nobody reads.
