@@ -191,7 +191,13 @@ async fn another_owner_sees_nothing_by_any_route() {
     let gallery = ann.post("/v1/galleries", json!({ "name": "secret things", "items": ["shop/secret.jpg"] })).await;
     assert_eq!(gallery.status, 201, "{:?}", gallery.body);
     let (job, gallery) = (text(&taken, "job_id").to_owned(), text(&gallery.json(), "id").to_owned());
-    for id in ["secret.jpg", job.as_str(), gallery.as_str()] {
+    let broken = ann.taken("/v1/assets/shop/secret.jpg-broken", small()[..small().len() / 2].to_vec()).await;
+    assert_eq!(ann.ended(text(&broken, "job_id")).await["status"], "failed");
+    let letter = text(&broken, "job_id").to_owned();
+    assert_eq!(ann.get(&format!("/v1/dead-letters/{letter}")).await.status, 200);
+    let key = ann.post("/v1/keys", json!({ "role": "viewer", "name": "secret things" })).await.json();
+    let key = text(&key, "id").to_owned();
+    for id in ["secret.jpg", job.as_str(), gallery.as_str(), letter.as_str(), key.as_str()] {
         for (method, path) in operations(&server, &[("category", "shop"), ("id", id)]).await {
             if path == "/v1/events" {
                 continue;
@@ -217,7 +223,8 @@ async fn another_owner_sees_nothing_by_any_route() {
     }
     let statistics = bob.get("/v1/statistics").await.json();
     assert_eq!((&statistics["completed"], &statistics["bytes_in"]), (&json!(0), &json!(0)), "{statistics}");
-    assert_eq!(ann.get("/v1/statistics").await.json()["bytes_in"], photo().len());
+    let bytes_in = photo().len() + small().len() / 2;
+    assert_eq!(ann.get("/v1/statistics").await.json()["bytes_in"], bytes_in);
     let events = listen(&bob, "/v1/events?after=0", &[], Duration::from_millis(700), |_| false).await;
     assert_eq!(events, [], "nothing of another's happens");
     assert_eq!(ann.get("/v1/assets/shop/secret.jpg").await.status, 200, "and it is all there still");
@@ -457,4 +464,88 @@ async fn a_key_and_an_address_have_an_allowance() {
     .await;
     assert!(wrong.contains(&http::StatusCode::TOO_MANY_REQUESTS), "guessing is slowed: {wrong:?}");
     assert_eq!(server.api("/health").await.status, 200, "health is not");
+}
+
+#[tokio::test]
+async fn a_key_that_asks_too_often_is_told_when_it_may_again() {
+    let server = Fovea::start_with_api(SHOP, "key_per_second = 1\nkey_burst = 3\n").await;
+    let api = server.root();
+    for left in ["2", "1", "0"] {
+        let answer = api.get("/v1/queue").await;
+        assert_eq!((answer.header("ratelimit-limit"), answer.header("ratelimit-remaining")), ("3", left));
+    }
+    let refused = api.get("/v1/queue").await;
+    assert_eq!((refused.status.as_u16(), text(&refused.json(), "code")), (429, "too-many-requests"));
+    assert_eq!((refused.header("ratelimit-remaining"), refused.header("ratelimit-reset")), ("0", "3"));
+    assert_eq!(refused.header("retry-after"), "1");
+    assert_eq!(server.api("/health").await.status, 200);
+}
+
+#[tokio::test]
+async fn numbers_tell_how_it_went() {
+    let server = Fovea::start_all(SHOP).await;
+    let api = server.root();
+    let taken = api.taken("/v1/assets/shop/a.jpg?variants=w_44.jpg,w_45.jpg", photo()).await;
+    api.completed(&taken).await;
+    let found = api.get("/v1/statistics?window=5m").await.json();
+    assert_eq!(
+        (&found["completed"], &found["variants"], &found["success"]),
+        (&json!(1), &json!(2), &json!(1.0)),
+        "{found}"
+    );
+    for stage in ["wait", "run", "total", "variant"] {
+        let quantiles = &found["stages"][stage];
+        let of = |name: &str| quantiles[name].as_u64().unwrap();
+        assert!(of("p50_ms") <= of("p95_ms") && of("p95_ms") <= of("p99_ms"), "{stage}: {found}");
+    }
+    assert!(found["stages"]["total"]["p50_ms"].as_u64() >= found["stages"]["run"]["p50_ms"].as_u64(), "{found}");
+    assert!(found["bytes_saved"].as_u64() > Some(photo().len() as u64), "two small ones in the place of two originals");
+    let queue = api.get("/v1/queue").await.json();
+    assert_eq!((&queue["per_minute"], &queue["success_share"]), (&json!(1), &json!(1.0)), "{queue}");
+    assert!(queue["breakers"].as_array().unwrap().iter().any(|one| one["name"] == "store"), "{queue}");
+    for _ in 0..3 {
+        api.get(&format!("/v1/jobs/{}", text(&taken, "job_id"))).await;
+    }
+    assert!(server.metric("fovea_job_cache_total", &["memory", "hit"]).await >= 1.0);
+    assert!(server.metric("fovea_job_cache_total", &["shared", "hit"]).await >= 1.0);
+    assert_eq!(api.get("/v1/jobs/job_none").await.status, 404);
+    assert!(server.metric("fovea_job_cache_total", &["shared", "miss"]).await >= 1.0);
+    for name in
+        ["fovea_worker_utilisation", "fovea_worker_concurrency", "fovea_queue_oldest_seconds", "fovea_storage_bytes"]
+    {
+        let metrics = server.api("/metrics").await.body;
+        assert!(String::from_utf8_lossy(&metrics).contains(&format!("\n{name}")), "{name}");
+    }
+}
+
+#[tokio::test]
+async fn a_preset_that_changes_is_made_anew_of_what_had_it() {
+    let config = |options: &str| format!("{SHOP}[presets.inline]\nwee = \"{options}\"\n");
+    let server = Fovea::start_all(&config("w_50")).await;
+    let taken = server.root().taken("/v1/assets/shop/a.jpg?variants=wee.webp", photo()).await;
+    server.root().completed(&taken).await;
+    let url = taken["urls"]["wee.webp"].as_str().unwrap().to_owned();
+    let reprocessed = async |server: &Fovea| server.root().get("/v1/jobs?kind=reprocess").await.json()["items"].clone();
+    assert_eq!(reprocessed(&server).await, json!([]), "what was never seen has not changed");
+    let server = server.restart(&config("w_60")).await;
+    let begun = std::time::Instant::now();
+    let variants = loop {
+        let jobs = server.root().get("/v1/jobs?kind=prewarm&status=completed").await.json()["items"].clone();
+        let all = jobs.as_array().unwrap();
+        if all.len() == 2 {
+            break all[0]["variants"].clone();
+        }
+        assert!(begun.elapsed() < Duration::from_secs(20), "{jobs} {}", reprocessed(&server).await);
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    };
+    assert_eq!((&variants[0]["variant"], &variants[0]["width"]), (&json!("wee.webp"), &json!(60)), "{variants}");
+    let answer = server.get(&url).await;
+    assert!(answer.header("cache-status").contains("hit"), "{answer:?}");
+    assert_eq!(reprocessed(&server).await.as_array().unwrap().len(), 1);
+    let server = server.restart(&config("w_60")).await;
+    assert_eq!(server.root().post("/v1/reprocess", json!({ "category": "pics" })).await.status, 404);
+    let asked = server.root().post("/v1/reprocess", json!({ "category": "shop" })).await;
+    assert_eq!(asked.status, 202, "{:?}", asked.body);
+    server.root().completed(&asked.json()).await;
+    assert_eq!(reprocessed(&server).await.as_array().unwrap().len(), 2, "the start noticed no change");
 }

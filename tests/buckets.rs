@@ -121,6 +121,35 @@ async fn an_upload_in_parts_that_fails_is_aborted() {
 }
 
 #[tokio::test]
+async fn what_uploads_in_parts_left_is_taken_away_when_it_is_old() {
+    let server = Origin::start(|request, _| match (request.method().as_str(), request.uri().query()) {
+        ("GET", Some(query)) if query.contains("uploads") => answer(
+            200,
+            "<ListMultipartUploadsResult><Bucket>b</Bucket><IsTruncated>false</IsTruncated>\
+             <Upload><Key>pre/old</Key><UploadId>u1</UploadId><Initiated>2020-01-01T00:00:00.000Z</Initiated></Upload>\
+             <Upload><Key>pre/young</Key><UploadId>u2</UploadId><Initiated>2999-01-01T00:00:00.000Z</Initiated></Upload>\
+             </ListMultipartUploadsResult>",
+        ),
+        _ => answer(204, ""),
+    })
+    .await;
+    let settings = fovea::object::s3::Settings {
+        endpoint: Some(server.url()),
+        tries: 1,
+        ..seaweedfs::shared().settings("b", "pre/")
+    };
+    let store = S3::new(settings).await.unwrap();
+    assert_eq!(store.abort_uploads(std::time::SystemTime::now()).await.unwrap(), 1);
+    let asked = server.asked.lock().unwrap();
+    let gone: Vec<String> = asked
+        .iter()
+        .filter(|request| request.method() == Method::DELETE)
+        .map(|request| request.uri().to_string())
+        .collect();
+    assert!(gone.len() == 1 && gone[0].contains("/pre/old") && gone[0].contains("uploadId=u1"), "{gone:?}");
+}
+
+#[tokio::test]
 async fn an_upload_into_a_bucket_is_there_with_its_variants() {
     let (server, store) = server("ingest-large", "multipart_above = \"5MiB\"\npart_bytes = \"5MiB\"", true).await;
     let api = server.root();

@@ -41,7 +41,14 @@ pub fn urls(config: &Config) -> Result<Urls> {
         categories: categories.collect(),
         keys: keys.collect::<Result<_>>()?,
     };
-    Ok(Urls::new(&settings)?)
+    let urls = Urls::new(&settings)?;
+    for (name, category) in config.categories() {
+        for variant in &category.prewarm {
+            let path = plan::asset_path(name, "any", "h0000000000000000", variant);
+            urls.read_trusted(&path).with_context(|| format!("category.{name}.prewarm: {variant:?}"))?;
+        }
+    }
+    Ok(urls)
 }
 
 fn rules(config: &Config, category: &config::Category) -> plan::Rules {

@@ -14,6 +14,7 @@ use super::ingest::{bucket, faces, ingest, originals};
 use super::origin::{origin, urls};
 use super::work;
 use crate::auth::Keys;
+use crate::catalog::Catalog;
 use crate::config::{self, Config, samples};
 use crate::http::{self, AccessTarget, Api, Certificates, Images, Listener, Log, Routes, Running, Server};
 use crate::serve::Origin;
@@ -72,6 +73,10 @@ pub async fn serve(config: Config) -> Result<()> {
     });
     let control = control.start(Arc::new(routes))?;
     tokio::spawn(first_key(keys.clone()));
+    tokio::spawn({
+        let (config, catalog) = (config.clone(), catalog.clone());
+        async move { work::notice_changes(&config, &catalog).await }
+    });
     tokio::spawn(keys.keep_up());
     tokio::spawn(recent.follow(catalog.clone()));
     let (log, writer) = Log::open(&access_log(&config)).context("http.access_log")?;
@@ -93,7 +98,7 @@ pub async fn serve(config: Config) -> Result<()> {
         .enabled
         .then(|| work::workers(&config, catalog.clone(), queue, origin.clone(), originals, board, FIRST_LOOK));
     greet(&config, &images, &control);
-    until_told(&config, &origin, certificates.as_deref(), &log).await?;
+    until_told(&config, &origin, &catalog, certificates.as_deref(), &log).await?;
     draining.store(true, Ordering::Release);
     tracing::info!("finishing what is under way");
     let finishing = async {
@@ -129,25 +134,33 @@ fn raise_descriptors() {
 }
 
 /// Waits for the signal to end; reloads on SIGHUP.
-async fn until_told(config: &Config, origin: &Origin, certificates: Option<&Certificates>, log: &Log) -> Result<()> {
+async fn until_told(
+    config: &Config,
+    origin: &Origin,
+    catalog: &Catalog,
+    certificates: Option<&Certificates>,
+    log: &Log,
+) -> Result<()> {
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let mut hangup = signal(SignalKind::hangup())?;
     loop {
         tokio::select! {
             _ = terminate.recv() => return Ok(()),
             _ = interrupt.recv() => return Ok(()),
-            _ = hangup.recv() => reload(config, origin, certificates, log),
+            _ = hangup.recv() => reload(config, origin, catalog, certificates, log).await,
         }
     }
 }
 
 /// Keys, presets and certificates, read anew; on an error what was in use stays.
-fn reload(config: &Config, origin: &Origin, certificates: Option<&Certificates>, log: &Log) {
+async fn reload(config: &Config, origin: &Origin, catalog: &Catalog, certificates: Option<&Certificates>, log: &Log) {
     log.reopen();
-    match config.reload().map_err(anyhow::Error::new).and_then(|config| urls(&config)) {
-        Ok(urls) => {
+    let read = config.reload().map_err(anyhow::Error::new).and_then(|config| Ok((urls(&config)?, config)));
+    match read {
+        Ok((urls, config)) => {
             origin.replace_urls(Arc::new(urls));
             tracing::info!("keys and presets were read anew");
+            work::notice_changes(&config, catalog).await;
         }
         Err(error) => tracing::error!(%error, "the configuration is wrong; keys and presets stay as they were"),
     }

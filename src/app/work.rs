@@ -7,14 +7,14 @@ use anyhow::{Context, Result};
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::ingest::originals;
-use super::origin::origin;
+use super::origin::{look, origin};
 use super::serve::telemetry_settings;
-use crate::base::CircuitSettings;
+use crate::base::{CircuitSettings, Digest};
 use crate::catalog::{self, Catalog};
 use crate::config::{self, Config};
 use crate::object::ObjectStore;
 use crate::popularity::{self, Coverage, Popularity};
-use crate::queue::{self, Backoff, Board, Pressure, Priorities, Queue};
+use crate::queue::{self, Backoff, Board, NewJob, Pressure, Priorities, Priority, Queue, SYSTEM, Task};
 use crate::serve::Origin;
 use crate::telemetry;
 use crate::worker::{self, Parts, Worker};
@@ -87,6 +87,22 @@ pub fn board(config: &Config) -> Arc<Board> {
     }))
 }
 
+/// Has a category's variants made anew whose presets or settings are others than when they were last looked at. Behind the start,
+/// and after a reload; a catalog that cannot be reached is told of the change the next time.
+pub async fn notice_changes(config: &Config, catalog: &Catalog) {
+    let presets = config.presets.all.iter().fold(String::new(), |all, (name, text)| all + name + "=" + text + "\n");
+    for (name, category) in config.categories().filter(|(_, category)| category.ingest) {
+        let value = Digest::of_parts(&[&look(category).digest().0, presets.as_bytes()]).hex(32);
+        let task = Task::Reprocess { category: name.to_owned(), after: None };
+        let job = NewJob { dedupe: Some(format!("reprocess {name}")), ..task.job(SYSTEM, None, Priority::Low) };
+        match catalog.mark(&format!("look {name}"), &value, job).await {
+            Ok(true) => tracing::info!(category = name, "its presets or settings changed: variants are made anew"),
+            Ok(false) => {}
+            Err(error) => return tracing::debug!(%error, "whether settings changed could not be told"),
+        }
+    }
+}
+
 /// What counts what traffic asks for.
 pub fn popularity(config: &Config) -> Arc<Popularity> {
     let settings = &config.popularity;
@@ -133,6 +149,8 @@ pub fn workers(
         coverage: covered.map(|(name, category)| (name.to_owned(), coverage(category))).collect(),
         half_life: Duration::from_secs(config.popularity.half_life_s),
         retention: days(settings.retention_days),
+        // What is put into the store may take as long again as what comes to us.
+        upload_time: Duration::from_millis(config.ingest.upload_timeout_ms.saturating_mul(2)),
         version_retention: kept.map(|(name, category)| (name.to_owned(), days(category.retention_days))).collect(),
     };
     Worker::start(Parts { catalog, queue, origin, originals, board, settings })

@@ -68,6 +68,9 @@ pub struct Statistics {
     pub wait: Vec<(Kind, Timing)>,
     /// From there to its end, by kind.
     pub run: Vec<(Kind, Timing)>,
+    /// The same over all kinds, by stage: `wait` until a worker took it, `run` from there on, `total`; and `variant`, the making
+    /// of each.
+    pub stages: Vec<(&'static str, Timing)>,
     /// Bytes of originals that were accepted.
     pub bytes_in: u64,
     /// Bytes of variants that were made.
@@ -141,6 +144,19 @@ impl Catalog {
             wait.push(at.int()?.max(0) as u64);
             run.push(at.int()?.max(0) as u64);
         }
+        let of_all =
+            |stage: fn(&(Vec<u64>, Vec<u64>)) -> Vec<u64>| times.values().flat_map(stage).collect::<Vec<u64>>();
+        let waits = of_all(|(wait, _)| wait.clone());
+        let runs = of_all(|(_, run)| run.clone());
+        let totals = waits.iter().zip(&runs).map(|(wait, run)| wait + run).collect();
+        let mut variants = Vec::new();
+        let sql = "SELECT ms FROM variants WHERE state = 'ready' AND made_ms >= $1 AND ($2 IS NULL OR owner = $2)
+             ORDER BY made_ms DESC LIMIT $3";
+        for row in self.read(sql, values![since_ms, owner, SAMPLE_MAX]).await? {
+            variants.push(row.cells().unsigned()?);
+        }
+        let stages = [("wait", waits), ("run", runs), ("total", totals), ("variant", variants)];
+        statistics.stages = stages.into_iter().map(|(stage, ms)| (stage, timing(ms))).collect();
         for (kind, (wait, run)) in times {
             statistics.wait.push((kind, timing(wait)));
             statistics.run.push((kind, timing(run)));
@@ -156,6 +172,34 @@ impl Catalog {
         (statistics.variants, statistics.bytes_out) = (at.unsigned()?, at.unsigned()?);
         statistics.bytes_of_originals = at.unsigned()?;
         Ok(statistics)
+    }
+}
+
+/// Bytes that the catalog knows of.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Storage {
+    /// Of originals.
+    pub originals: u64,
+    /// Of variants that were made ahead.
+    pub variants: u64,
+}
+
+impl Catalog {
+    /// How many jobs were completed, and how many failed, since a moment; batches left out.
+    pub async fn ended_since(&self, owner: Option<&str>, since_ms: i64) -> Result<(u64, u64), Error> {
+        let sql = "SELECT COALESCE(SUM(CASE WHEN state = 'completed' THEN 1 ELSE 0 END), 0),
+                 COALESCE(SUM(CASE WHEN state = 'failed' THEN 1 ELSE 0 END), 0)
+             FROM jobs WHERE completed_ms IS NOT NULL AND completed_ms >= $1 AND kind <> 'batch' AND ($2 IS NULL OR owner = $2)";
+        let mut at = self.read_one(sql, values![since_ms, owner]).await?.ok_or(Error::NotFound)?.cells();
+        Ok((at.unsigned()?, at.unsigned()?))
+    }
+
+    /// Bytes of all originals, and of all variants that jobs made. Costs the more the more there are.
+    pub async fn storage(&self) -> Result<Storage, Error> {
+        let sql =
+            "SELECT (SELECT COALESCE(SUM(bytes), 0) FROM versions), (SELECT COALESCE(SUM(bytes), 0) FROM variants)";
+        let mut at = self.read_one(sql, Vec::new()).await?.ok_or(Error::NotFound)?.cells();
+        Ok(Storage { originals: at.unsigned()?, variants: at.unsigned()? })
     }
 }
 

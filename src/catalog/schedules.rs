@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::sql::values;
-use super::{Catalog, Error};
+use super::{Catalog, Error, NewJob};
 
 impl Catalog {
     /// Whether something that is due so often is due, and the caller's to do. The first question ever is answered with yes.
@@ -28,6 +28,41 @@ impl Catalog {
                     )
                     .await?;
                 Ok(touched > 0)
+            })
+        })
+        .await
+    }
+
+    /// Notes what something is that changes outside of the catalog; where it was something else before, a job is queued, once,
+    /// whichever process notes it first. Answers whether it was.
+    pub async fn mark(&self, name: &str, value: &str, job: NewJob) -> Result<bool, Error> {
+        let sql = "SELECT value FROM marks WHERE name = $1";
+        if let Some(row) = self.read_one(sql, values![name]).await?
+            && row.cells().text()? == value
+        {
+            return Ok(false);
+        }
+        let (name, value) = (name.to_owned(), value.to_owned());
+        self.write(move |tx| {
+            Box::pin(async move {
+                let before = match tx.row(sql, values![&name]).await? {
+                    Some(row) => Some(row.cells().text()?),
+                    None => None,
+                };
+                if before.as_ref() == Some(&value) {
+                    return Ok(false);
+                }
+                let now = tx.now_ms();
+                tx.run(
+                    "INSERT INTO marks (name, value, at_ms) VALUES ($1, $2, $3)
+                     ON CONFLICT (name) DO UPDATE SET value = excluded.value, at_ms = excluded.at_ms",
+                    values![&name, &value, now],
+                )
+                .await?;
+                if before.is_some() {
+                    tx.push(job).await?;
+                }
+                Ok(before.is_some())
             })
         })
         .await

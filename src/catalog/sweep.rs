@@ -21,13 +21,40 @@ impl Catalog {
         .await
     }
 
-    /// Removes answers kept for repeats, and counts of access, from before a moment. Answers how many rows.
+    /// Removes events from before a moment, of those that follow a number: of what the history of an asset that is there is rebuilt
+    /// from all stay. Looks at a bounded number of them.
+    pub async fn sweep_events(&self, before_ms: i64, after: i64) -> Result<Swept, Error> {
+        let page = "SELECT COUNT(*), COALESCE(MAX(seq), 0), COALESCE(MAX(at_ms), 0) FROM
+             (SELECT seq, at_ms FROM events WHERE seq > $1 ORDER BY seq LIMIT $2) AS page";
+        let mut at = self.read_one(page, values![after, SWEEP_MAX]).await?.ok_or(Error::NotFound)?.cells();
+        let (looked, last, youngest) = (at.int()?, at.int()?, at.int()?);
+        if looked == 0 {
+            return Ok(Swept { removed: 0, next: None });
+        }
+        let removed = self
+            .write(move |tx| {
+                Box::pin(async move {
+                    let sql = "DELETE FROM events WHERE seq > $1 AND seq <= $2 AND at_ms < $3
+                         AND (SUBSTR(kind, 1, 4) = 'job.' OR asset IS NULL OR NOT EXISTS
+                             (SELECT 1 FROM assets WHERE assets.category = events.category AND assets.id = events.asset))";
+                    tx.run(sql, values![after, last, before_ms]).await
+                })
+            })
+            .await?;
+        Ok(Swept { removed, next: Some(last).filter(|_| youngest < before_ms) })
+    }
+
+    /// Removes answers kept for repeats, promised uploads that ended, and counts of access, from before a moment. Answers how many
+    /// rows.
     pub async fn sweep_rest(&self, before_ms: i64) -> Result<u64, Error> {
         self.write(move |tx| {
             Box::pin(async move {
                 let answers = "DELETE FROM idempotency WHERE created_ms < $1";
+                let uploads = "DELETE FROM uploads WHERE created_ms < $1 AND state <> 'open'";
                 let access = "DELETE FROM access WHERE day < $1";
-                Ok(tx.run(answers, values![before_ms]).await? + tx.run(access, values![before_ms / DAY_MS]).await?)
+                let mut removed = tx.run(answers, values![before_ms]).await?;
+                removed += tx.run(uploads, values![before_ms]).await?;
+                Ok(removed + tx.run(access, values![before_ms / DAY_MS]).await?)
             })
         })
         .await
@@ -53,6 +80,15 @@ impl Catalog {
         let row = self.read_one(sql, values![store_key]).await?.ok_or(Error::NotFound)?;
         Ok(row.cells().int()? != 0)
     }
+}
+
+/// What a sweep over events came to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Swept {
+    /// So many went.
+    pub removed: u64,
+    /// After which number the next one looks; none where all that is old was looked at.
+    pub next: Option<i64>,
 }
 
 /// A day.

@@ -426,3 +426,86 @@ async fn keys_and_uploads_end_once() {
     assert!(matches!(again, Err(Error::State(_))));
     assert!(!catalog.knows_key("uploads/1").await.unwrap());
 }
+
+#[tokio::test]
+async fn a_change_is_noticed_once() {
+    let Kept { catalog, .. } = kept();
+    let job = || NewJob::new("system", Kind::Reprocess, Priority::Low, None, json!({}));
+    assert!(!catalog.mark("look shoes", "1", job()).await.unwrap(), "what was never seen has not changed");
+    assert!(!catalog.mark("look shoes", "1", job()).await.unwrap());
+    assert_eq!(count(&catalog, "jobs").await, 0);
+    assert!(catalog.mark("look shoes", "2", job()).await.unwrap());
+    assert!(!catalog.mark("look shoes", "2", job()).await.unwrap());
+    assert!(!catalog.mark("look bags", "2", job()).await.unwrap());
+    assert_eq!(count(&catalog, "jobs").await, 1);
+}
+
+#[tokio::test]
+async fn old_events_go_but_for_those_that_history_is_made_of() {
+    let Kept { catalog, clock, .. } = kept();
+    for (asset, content) in [("kept", "one"), ("gone", "two")] {
+        catalog.accept(accept("ann", asset, content)).await.unwrap();
+        let job = claim_one(&catalog).await;
+        let found = Inspected { width: 3, height: 2, profile: None, facts: json!({}) };
+        catalog.record_inspected(&job, Ok(found)).await.unwrap();
+        catalog.end(&job.id, job.lease, Ended::Completed { result: json!({}), follow: Vec::new() }).await.unwrap();
+    }
+    let delete = NewJob::new("ann", Kind::Delete, Priority::Normal, None, json!({}));
+    catalog.begin_delete(Some("ann"), "shoes", "gone", None, delete).await.unwrap();
+    let job = claim_one(&catalog).await;
+    catalog.finish_delete(&job).await.unwrap();
+    catalog.end(&job.id, job.lease, Ended::Completed { result: json!({}), follow: Vec::new() }).await.unwrap();
+    let sweep = async |before_ms: i64| {
+        let (mut after, mut removed) = (Some(0), 0);
+        while let Some(seq) = after {
+            let swept = catalog.sweep_events(before_ms, seq).await.unwrap();
+            removed += swept.removed;
+            after = swept.next;
+        }
+        removed
+    };
+    let all = count(&catalog, "events").await;
+    assert_eq!(sweep(catalog.now_ms()).await, 0, "they are young");
+    clock.advance(Duration::from_secs(60));
+    catalog.accept(accept("ann", "young", "three")).await.unwrap();
+    let young = count(&catalog, "events").await - all;
+    let before = rows(&catalog, "kept").await;
+    assert!(sweep(catalog.now_ms()).await > 0);
+    let left = catalog.events(0, &EventFilter::default(), 100).await.unwrap();
+    assert_eq!(left.iter().filter(|event| event.at_ms == catalog.now_ms()).count() as i64, young);
+    let old: Vec<&Event> = left.iter().filter(|event| event.at_ms < catalog.now_ms()).collect();
+    assert!(!old.is_empty() && old.iter().all(|event| event.asset.as_deref() == Some("kept")), "{old:?}");
+    assert_eq!(rebuild(&history(&catalog, "kept").await), before, "history is whole");
+    assert_eq!(sweep(catalog.now_ms()).await, 0);
+}
+
+#[tokio::test]
+async fn jobs_that_are_there_become_parts_of_one() {
+    let Kept { catalog, .. } = kept();
+    let mut ids = Vec::new();
+    for (asset, content) in [("a", "one"), ("b", "two"), ("c", "three")] {
+        ids.push(catalog.accept(accept("ann", asset, content)).await.unwrap().job);
+    }
+    let end = async || {
+        let job = claim_one(&catalog).await;
+        catalog.end(&job.id, job.lease, Ended::Completed { result: json!({}), follow: Vec::new() }).await.unwrap();
+        job.id
+    };
+    // One has ended, one is being worked on, one waits, and one is named twice.
+    let first = end().await;
+    assert!(ids.contains(&first));
+    let named: Vec<String> = ids.iter().chain([&first]).cloned().chain(["job_none".to_owned()]).collect();
+    let batch = catalog.gather("ann", named.clone(), None).await.unwrap();
+    assert_eq!(catalog.gather("ann", named, None).await.unwrap(), batch, "asked again, the same");
+    let whole = async || catalog.job(None, &batch).await.unwrap();
+    assert_eq!((whole().await.done, whole().await.total, whole().await.state), (1, 3, JobState::Processing));
+    assert!(matches!(catalog.gather("bob", ids.clone(), None).await, Err(Error::NotFound)), "another's are not there");
+    end().await;
+    end().await;
+    assert_eq!((whole().await.done, whole().await.state), (3, JobState::Completed));
+    // What has ended already makes a batch that has.
+    let again = catalog.accept(Accept { queue_max: 100, ..accept("ann", "d", "four") }).await.unwrap().job;
+    end().await;
+    let batch = catalog.gather("ann", vec![again], None).await.unwrap();
+    assert_eq!(catalog.job(None, &batch).await.unwrap().state, JobState::Completed);
+}

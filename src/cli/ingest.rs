@@ -28,6 +28,8 @@ const TRIES: usize = 20;
 const REST_S: u64 = 2;
 /// How often a job is looked at that is waited for.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
+/// What makes a path a pattern.
+const WILD: [char; 3] = ['*', '?', '['];
 /// How deep folders are walked.
 const DEPTH_MAX: usize = 32;
 
@@ -36,7 +38,7 @@ const DEPTH_MAX: usize = 32;
 pub(super) struct Ingest {
     #[command(flatten)]
     api: Api,
-    /// Files, folders (walked whole), or patterns with `*` and `?` in the last part.
+    /// Files, folders (walked whole), or patterns: `*`, `?`, `[a-z]`, and `**` for any number of folders.
     #[arg(required = true)]
     paths: Vec<PathBuf>,
     /// The category.
@@ -165,30 +167,49 @@ fn patiently(ask: impl Fn() -> Result<Answer>) -> Result<Answer> {
     }
 }
 
-/// The files at a path: itself, all below it, or those that a pattern names.
+/// The files at a path: itself, all below it, or those that a pattern names. A pattern's ids are the paths below the folder that it
+/// begins in.
 fn find(path: &Path, prefix: &str, files: &mut Vec<Found>) -> Result<()> {
-    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-    if !path.exists() && name.contains(['*', '?']) {
-        let folder = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        for entry in fs::read_dir(folder).with_context(|| folder.display().to_string())? {
-            let entry = entry?;
-            let found = entry.file_name();
-            let Some(found) = found.to_str().filter(|found| matches(name.as_bytes(), found.as_bytes())) else {
-                continue;
-            };
-            if entry.path().is_file() {
-                files.push(Found { id: format!("{prefix}{found}"), path: entry.path() });
-            }
-        }
-        return Ok(());
+    let text = path.to_str().unwrap_or_default();
+    if !path.exists() && text.contains(WILD) {
+        let parts: Vec<&str> = text.split('/').filter(|part| !part.is_empty() && *part != ".").collect();
+        let plain = parts.iter().take_while(|part| !part.contains(WILD)).count();
+        let root = if text.starts_with('/') { "/" } else { "./" };
+        let base = parts[..plain].iter().fold(PathBuf::from(root), |base, part| base.join(part));
+        return glob(&base, &parts[plain..], prefix, 0, files);
     }
     let known = fs::metadata(path).with_context(|| path.display().to_string())?;
     if known.is_dir() {
         walk(path, prefix, 0, files)
     } else {
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
         files.push(Found { id: format!("{prefix}{name}"), path: path.to_owned() });
         Ok(())
     }
+}
+
+/// The files below a folder whose paths in it are of a pattern's parts; `**` is any number of folders.
+fn glob(folder: &Path, parts: &[&str], prefix: &str, depth: usize, files: &mut Vec<Found>) -> Result<()> {
+    ensure!(depth < DEPTH_MAX, "{} is more than {DEPTH_MAX} folders deep", folder.display());
+    let Some((part, rest)) = parts.split_first() else { return Ok(()) };
+    if *part == "**" {
+        glob(folder, rest, prefix, depth, files)?;
+    }
+    for entry in fs::read_dir(folder).with_context(|| folder.display().to_string())? {
+        let entry = entry?;
+        let name = entry.file_name();
+        let Some(name) = name.to_str().filter(|name| !name.starts_with('.')) else { continue };
+        let of_part = *part == "**" || matches(part.as_bytes(), name.as_bytes());
+        if entry.path().is_dir() {
+            let below = if *part == "**" { parts } else { rest };
+            if of_part && !below.is_empty() {
+                glob(&entry.path(), below, &format!("{prefix}{name}/"), depth + 1, files)?;
+            }
+        } else if of_part && rest.is_empty() {
+            files.push(Found { id: format!("{prefix}{name}"), path: entry.path() });
+        }
+    }
+    Ok(())
 }
 
 /// All files below a folder, hidden ones left out; their ids are their paths in it.
@@ -208,13 +229,28 @@ fn walk(folder: &Path, prefix: &str, depth: usize, files: &mut Vec<Found>) -> Re
     Ok(())
 }
 
-/// Whether a name is of a pattern: `*` is any text, `?` any one byte.
+/// Whether a name is of a pattern: `*` is any text, `?` any one byte, `[a-z]` one of these, `[!a-z]` one of the others.
 fn matches(pattern: &[u8], name: &[u8]) -> bool {
     match pattern.split_first() {
         None => name.is_empty(),
         Some((b'*', rest)) => (0..=name.len()).any(|at| matches(rest, &name[at..])),
         Some((b'?', rest)) => !name.is_empty() && matches(rest, &name[1..]),
+        Some((b'[', rest)) if rest.contains(&b']') => {
+            let end = rest.iter().position(|byte| *byte == b']').unwrap_or_default();
+            let (set, rest) = (&rest[..end], &rest[end + 1..]);
+            let (no, set) = set.strip_prefix(b"!").map_or((false, set), |set| (true, set));
+            name.split_first().is_some_and(|(byte, name)| one_of(set, *byte) != no && matches(rest, name))
+        }
         Some((byte, rest)) => name.first() == Some(byte) && matches(rest, &name[1..]),
+    }
+}
+
+/// Whether a byte is one of a set: `abc`, `a-z`.
+fn one_of(set: &[u8], byte: u8) -> bool {
+    match set {
+        [from, b'-', to, rest @ ..] => (*from..=*to).contains(&byte) || one_of(rest, byte),
+        [one, rest @ ..] => *one == byte || one_of(rest, byte),
+        [] => false,
     }
 }
 
@@ -280,6 +316,10 @@ mod tests {
             ("a?c", "ac", false),
             ("*", "", true),
             ("**x*", "axb", true),
+            ("[a-c]?.[jp]*", "b1.jpg", true),
+            ("[!a-c]*", "b", false),
+            ("[!a-c]*", "d", true),
+            ("[", "[", true),
         ] {
             assert_eq!(matches(pattern.as_bytes(), name.as_bytes()), wanted, "{pattern} {name}");
         }
@@ -301,6 +341,9 @@ mod tests {
         assert_eq!(ids(folder.path()), ["p/a.jpg", "p/shoes/b.png", "p/shoes/red/c.webp"]);
         assert_eq!(ids(&folder.path().join("shoes/*.png")), ["p/b.png"]);
         assert_eq!(ids(&folder.path().join("a.jpg")), ["p/a.jpg"]);
+        assert_eq!(ids(&folder.path().join("sh*/*/c.we??")), ["p/shoes/red/c.webp"]);
+        assert_eq!(ids(&folder.path().join("**/*.[jw]*")), ["p/a.jpg", "p/shoes/red/c.webp"]);
+        assert_eq!(ids(&folder.path().join("shoes/**")), ["p/b.png", "p/red/c.webp"]);
         assert!(find(&folder.path().join("none"), "", &mut Vec::new()).is_err());
     }
 }

@@ -141,7 +141,7 @@ impl Ingest {
         let store_key = naming::store_key(&order.category, &order.id, &version, &file_name);
         let options = described(&order, &facts, &spooled, &file_name);
         staged("store", self.store()?.put_file(&store_key, spooled.path(), &options)).await?;
-        let priority = self.parts.priorities.of(
+        let priority = self.priority(
             order.priority,
             &queue::Facts {
                 category: order.category.clone(),

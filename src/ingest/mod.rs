@@ -30,7 +30,7 @@ use crate::base::Limits;
 use crate::catalog::Catalog;
 use crate::net;
 use crate::object::ObjectStore;
-use crate::queue::Priorities;
+use crate::queue::{self, Priorities, Priority};
 
 /// What ingest needs of a category.
 #[derive(Clone, Debug)]
@@ -112,6 +112,11 @@ impl Ingest {
     /// Fails when the queue has no room for another job: asked before a body is read.
     pub async fn room(&self) -> Result<(), Error> {
         Ok(self.parts.catalog.room(self.parts.queue_max).await?)
+    }
+
+    /// How urgent a job is.
+    pub fn priority(&self, asked: Option<Priority>, facts: &queue::Facts) -> Priority {
+        self.parts.priorities.of(asked, facts)
     }
 
     fn category(&self, name: &str) -> Result<&Category, Error> {

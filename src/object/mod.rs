@@ -49,6 +49,12 @@ pub trait ObjectStore: Send + Sync + std::fmt::Debug {
     fn delete_prefix<'a>(&'a self, prefix: &'a str) -> BoxFuture<'a, Result<u64, Error>>;
     /// Objects whose key starts with the prefix and comes after `after`, by key: a page of at most [`LIST_MAX`], empty at the end.
     fn list<'a>(&'a self, prefix: &'a str, after: Option<&'a str>) -> BoxFuture<'a, Result<Vec<Listed>, Error>>;
+    /// Takes away what uploads in parts left that began before a moment and never ended; answers how many. A store without such
+    /// uploads has none.
+    fn abort_uploads<'a>(&'a self, before: SystemTime) -> BoxFuture<'a, Result<u64, Error>> {
+        let _ = before;
+        Box::pin(std::future::ready(Ok(0)))
+    }
     /// A cheap question whether the store answers at all, for health.
     fn ping<'a>(&'a self) -> BoxFuture<'a, Result<(), Error>>;
 }

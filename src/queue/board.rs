@@ -128,7 +128,14 @@ impl Board {
 
     /// A job began.
     pub fn began(&self) {
-        self.state.lock().running += 1;
+        let mut state = self.state.lock();
+        state.running += 1;
+        self.tell(state.running);
+    }
+
+    fn tell(&self, running: usize) {
+        metrics::gauge!(names::WORKER_RUNNING).set(running as f64);
+        metrics::gauge!(names::WORKER_UTILISATION).set(running as f64 / self.pressure.concurrency.max(1) as f64);
     }
 
     /// A job's try ended; without an outcome it says nothing, as when it was stopped. `uses` is what it depends on.
@@ -137,7 +144,7 @@ impl Board {
         let Some(outcome) = outcome else {
             let mut state = self.state.lock();
             state.running = state.running.saturating_sub(1);
-            return;
+            return self.tell(state.running);
         };
         let mut opened = false;
         for dependency in uses {
@@ -168,7 +175,7 @@ impl Board {
             state.window.clear();
         }
         metrics::gauge!(names::WORKER_PRESSURE).set(f64::from(state.step));
-        metrics::gauge!(names::WORKER_RUNNING).set(state.running as f64);
+        self.tell(state.running);
     }
 
     /// What became of a dependency outside of a job: the catalog, asked for jobs.

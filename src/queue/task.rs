@@ -4,6 +4,9 @@ use serde::{Deserialize, Serialize};
 
 use super::{Error, Job, Kind, NewJob, Priority, Subject};
 
+/// Whose the jobs are that nobody asked for: clean-ups, and what a change of the settings brings.
+pub const SYSTEM: &str = "system";
+
 /// What a job needs to know.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "lowercase")]
@@ -23,6 +26,8 @@ pub enum Task {
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         popular: Vec<String>,
     },
+    /// Make the reduced forms that variants are rendered from.
+    Mezzanine {},
     /// Make variants that somebody asked for.
     Transform {
         /// As a URL's last segment.
@@ -63,6 +68,7 @@ impl Task {
     pub const fn kind(&self) -> Kind {
         match self {
             Self::Inspect { .. } => Kind::Inspect,
+            Self::Mezzanine {} => Kind::Mezzanine,
             Self::Prewarm { .. } => Kind::Prewarm,
             Self::Transform { .. } => Kind::Transform,
             Self::Delete {} => Kind::Delete,

@@ -36,8 +36,15 @@ pub(super) struct Forms {
     files: Vec<(u32, Arc<Entry>)>,
 }
 
+impl Forms {
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.files.len()
+    }
+}
+
 /// Where the making of mezzanines begins: an original that was fetched already, or none yet.
-type Begun = Option<(Arc<Fetched>, Arc<Header>)>;
+pub(super) type Begun = Option<(Arc<Fetched>, Arc<Header>)>;
 
 impl Origin {
     /// Renders an image from the form that the rule names.
@@ -105,7 +112,7 @@ impl Origin {
 
     /// What is known of the original as it is now. The source is asked for its state every time, since a new version in a URL
     /// says that there is a new original.
-    async fn recall_known(
+    pub(super) async fn recall_known(
         self: &Arc<Self>,
         wanted: &Wanted,
         client: &Client,
@@ -223,7 +230,7 @@ impl Origin {
     }
 
     /// A mezzanine, or what is known of an original: from memory, else from the store.
-    async fn stored(&self, key: &VariantKey, tags: &Tags) -> Option<Arc<Entry>> {
+    pub(super) async fn stored(&self, key: &VariantKey, tags: &Tags) -> Option<Arc<Entry>> {
         if let Some(entry) = self.memory.source(key, tags, &self.purges) {
             return Some(entry);
         }
@@ -238,7 +245,7 @@ impl Origin {
     }
 
     /// Makes all mezzanines of an original; one flight an asset.
-    async fn forms(
+    pub(super) async fn forms(
         self: &Arc<Self>,
         wanted: &Wanted,
         client: &Client,
@@ -353,7 +360,7 @@ impl Origin {
 }
 
 /// Mezzanines belong to the asset; no preset's purge takes them.
-fn asset_tags(wanted: &Wanted) -> Tags {
+pub(super) fn asset_tags(wanted: &Wanted) -> Tags {
     Tags { category: wanted.tags.category.clone(), preset: None }
 }
 

@@ -16,6 +16,7 @@ mod known;
 mod make;
 mod origin;
 mod purge;
+mod reduced;
 mod wanted;
 
 use std::net::IpAddr;

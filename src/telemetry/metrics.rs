@@ -83,7 +83,8 @@ declare! {
     Counter INGEST_REJECTED = "fovea_ingest_rejected_total": "Originals that were not taken, by reason";
     Counter INGEST_BYTES = "fovea_ingest_bytes_total": "Bytes of originals that were taken";
     Histogram INGEST_SECONDS = "fovea_ingest_seconds": "From an upload's head to its record, by stage (body, store, record)";
-    Counter JOB_CACHE = "fovea_job_cache_total": "Looks at jobs, by whether memory answered (hit, miss)";
+    Counter JOB_CACHE = "fovea_job_cache_total": "Looks at jobs, by tier (memory, shared) and outcome (hit, miss)";
+    Gauge STORAGE_BYTES = "fovea_storage_bytes": "Bytes that the catalog knows of, by kind (originals, variants)";
 
     Counter RENDER_MEZZANINES = "fovea_render_mezzanines_total": "Mezzanines made";
     Counter RENDER_VARIANTS = "fovea_render_variants_total": "Variants made, by output format";
@@ -101,6 +102,7 @@ declare! {
     Gauge QUEUE_DEPTH = "fovea_queue_depth": "Jobs that wait, by kind and priority";
     Gauge QUEUE_OLDEST_SECONDS = "fovea_queue_oldest_seconds": "How long the oldest job has waited that could be claimed";
     Gauge WORKER_RUNNING = "fovea_worker_running": "Jobs that this process is at";
+    Gauge WORKER_UTILISATION = "fovea_worker_utilisation": "Jobs that this process is at, as a share of those that it may be at, 0 to 1";
     Gauge WORKER_CONCURRENCY = "fovea_worker_concurrency": "Jobs that this process may be at";
     Gauge WORKER_PRESSURE = "fovea_worker_pressure": "Steps by which this process has lowered its jobs at once, after failures";
     Gauge WORKER_BREAKER_STATE = "fovea_worker_breaker_state": "A dependency's circuit breaker: 0 closed, 1 half open, 2 open";

@@ -70,6 +70,8 @@ pub struct Settings {
     pub half_life: Duration,
     /// For how long ended jobs are kept.
     pub retention: Duration,
+    /// After which time an upload in parts that has not ended was given up.
+    pub upload_time: Duration,
     /// For how long versions that are no longer current are kept, by category; a category without a number keeps them.
     pub version_retention: BTreeMap<String, Duration>,
 }
@@ -80,13 +82,14 @@ impl Default for Settings {
             name: format!("worker-{}", std::process::id()),
             job_timeout: Duration::from_secs(30),
             kinds: BTreeMap::new(),
-            variants_at_once: 4,
+            variants_at_once: 8,
             poll: Duration::from_millis(150),
             first_look: Duration::ZERO,
             prewarm: BTreeMap::new(),
             coverage: BTreeMap::new(),
             half_life: Duration::from_secs(7 * 86_400),
             retention: Duration::from_secs(30 * 86_400),
+            upload_time: Duration::from_secs(2 * 3600),
             version_retention: BTreeMap::new(),
         }
     }

@@ -1,12 +1,12 @@
 //! What is due now and then becomes a job; of all processes one queues it.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
 use super::Parts;
-use crate::queue::{NewJob, Priority, Sweep, Task};
+use crate::queue::{NewJob, Priority, SYSTEM, Sweep, Task};
 use crate::telemetry::names;
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -21,17 +21,24 @@ const DUE: [(&str, Duration, Sweep); 3] = [
 /// How often is looked for what is due.
 const LOOK_EVERY: Duration = Duration::from_secs(20);
 
-/// Whose clean-ups are.
-const OWNER: &str = "system";
+/// What adding up all bytes costs, at most one part in so many of the time.
+const SUMS_SHARE: u32 = 200;
 
 /// Queues what is due, and tells the metrics how much waits, until it is told to stop.
 pub async fn keep(parts: Arc<Parts>, mut stopped: watch::Receiver<bool>) {
+    let mut sums_due = Instant::now();
     loop {
+        observe(&parts).await;
+        if sums_due <= Instant::now() {
+            let begun = Instant::now();
+            sums(&parts).await;
+            // However long it takes to add all up, it is a small part of the time.
+            sums_due = begun + (begun.elapsed() * SUMS_SHARE).max(LOOK_EVERY);
+        }
         tokio::select! {
             _ = stopped.changed() => return,
             () = tokio::time::sleep(LOOK_EVERY) => {}
         }
-        observe(&parts).await;
         for (name, every, what) in DUE {
             if let Err(error) = queue_due(&parts, name, every, what).await {
                 // The loop that claims jobs says so loudly; the next look tries again.
@@ -46,8 +53,14 @@ async fn queue_due(parts: &Parts, name: &str, every: Duration, what: Sweep) -> R
     if !parts.catalog.due(name, every, &parts.settings.name).await? {
         return Ok(());
     }
-    let job = Task::Cleanup { what }.job(OWNER, None, Priority::Low);
+    let job = Task::Cleanup { what }.job(SYSTEM, None, Priority::Low);
     parts.queue.push(vec![NewJob { dedupe: Some(format!("cleanup {name}")), ..job }], None).await.map(drop)
+}
+
+async fn sums(parts: &Parts) {
+    let Ok(storage) = parts.catalog.storage().await else { return };
+    metrics::gauge!(names::STORAGE_BYTES, "kind" => "originals").set(storage.originals as f64);
+    metrics::gauge!(names::STORAGE_BYTES, "kind" => "variants").set(storage.variants as f64);
 }
 
 async fn observe(parts: &Parts) {

@@ -156,6 +156,34 @@ async fn an_upload_is_looked_at_and_its_variants_are_made_before_anybody_asks() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_nobody_wants_a_variant_of_gets_its_mezzanines() {
+    let bench = bench("", Settings::default()).await;
+    let worker = Worker::start(bench.parts.clone());
+    let wide = std::fs::read(concat!(env!("CARGO_MANIFEST_DIR"), "/samples/mountains.jpg")).unwrap();
+    let id = bench.upload("wide.jpg", &wide, &[]).await;
+    assert_eq!(bench.ended(&id).await.state, JobState::Completed);
+    let filter = JobFilter { kind: Some(Kind::Mezzanine), ..JobFilter::default() };
+    let made = bench.parts.catalog.jobs(Some("ann"), &filter, None, 10).await.unwrap().items.remove(0);
+    let made = bench.ended(&made.id).await;
+    assert_eq!(made.state, JobState::Completed, "{made:?}");
+    assert!(made.result["mezzanines"].as_u64() >= Some(1), "{made:?}");
+    // Asked again they are there; a small picture has none, and a missing one is nobody's passing trouble.
+    let subject = async |asset: &str| {
+        let version = bench.parts.catalog.versions(None, "shoes", asset).await.unwrap().remove(0).version;
+        Subject { category: "shoes".to_owned(), asset: asset.to_owned(), version: Some(version) }
+    };
+    let small = bench.upload("small.jpg", &fixture("gray.jpg"), &[]).await;
+    bench.ended(&small).await;
+    for (asset, wanted) in [("wide.jpg", made.result["mezzanines"].clone()), ("small.jpg", json!(0))] {
+        let again = Task::Mezzanine {}.job("ann", Some(subject(asset).await), Priority::Low);
+        let id = bench.parts.queue.push(vec![again], None).await.unwrap().remove(0).id;
+        assert_eq!(bench.ended(&id).await.result["mezzanines"], wanted, "{asset}");
+    }
+    assert_eq!(bench.parts.catalog.jobs(Some("ann"), &filter, None, 10).await.unwrap().items.len(), 3);
+    worker.drain(Duration::from_secs(5)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_broken_image_fails_at_once_and_what_can_be_made_is_made() {
     let bench = bench("", Settings::default()).await;
     let worker = Worker::start(bench.parts.clone());

@@ -64,6 +64,21 @@ impl Said {
     }
 }
 
+/// Why a request does not pass, and what its key has left.
+#[derive(Debug)]
+pub struct Refused {
+    /// Why.
+    pub problem: Problem,
+    /// What is left, where the key holds.
+    pub said: Option<Said>,
+}
+
+impl From<Problem> for Refused {
+    fn from(problem: Problem) -> Self {
+        Self { problem, said: None }
+    }
+}
+
 /// The gate.
 pub struct Gate {
     keys: Option<KeyLimit>,
@@ -90,19 +105,22 @@ impl Gate {
         keys: &Keys,
         address: IpAddr,
         request: &mut Request<Body>,
-    ) -> Result<Option<Said>, Problem> {
+    ) -> Result<Option<Said>, Refused> {
         let path = request.uri().path();
         if is_open(path) {
             return Ok(None);
         }
         if let Some(Err(wait)) = self.addresses.as_ref().map(|limit| limit.take(address)) {
-            return Err(Problem::from(Refusal::TooOften).with_retry_after(wait));
+            return Err(Problem::from(Refusal::TooOften).with_retry_after(wait).into());
         }
         let shown = request.headers().get(AUTHORIZATION).map(|value| value.to_str().unwrap_or_default());
         let bearer = shown.filter(|_| is_page(path)).and_then(key_of_page);
         let principal = keys.who(bearer.as_deref().or(shown)).await.map_err(|error| Problem::from(&error))?;
         let said = self.keys.as_ref().map(|limit| limit.take(&principal.key)).transpose();
-        let said = said.map_err(|wait| Problem::from(Refusal::TooOften).with_retry_after(wait))?;
+        let said = said.map_err(|(wait, said)| Refused {
+            problem: Problem::from(Refusal::TooOften).with_retry_after(wait),
+            said: Some(said),
+        })?;
         request.extensions_mut().insert(principal);
         Ok(said)
     }
@@ -128,14 +146,19 @@ fn key_of_page(shown: &str) -> Option<String> {
 }
 
 impl KeyLimit {
-    fn take(&self, key: &Arc<str>) -> Result<Said, Duration> {
+    fn take(&self, key: &Arc<str>) -> Result<Said, (Duration, Said)> {
         if self.asked.fetch_add(1, Ordering::Relaxed) % FORGET_EVERY == FORGET_EVERY - 1 {
             self.limiter.retain_recent();
         }
-        let left = self.limiter.check_key(key).map_err(|until| until.wait_time_from(self.clock.now()))?;
-        let (limit, remaining) = (self.burst.get(), left.remaining_burst_capacity());
-        let reset_s = u64::from(limit.saturating_sub(remaining).div_ceil(self.per_second.get()));
-        Ok(Said { limit, remaining, reset_s })
+        let limit = self.burst.get();
+        let said = |remaining: u32| {
+            let reset_s = u64::from(limit.saturating_sub(remaining).div_ceil(self.per_second.get()));
+            Said { limit, remaining, reset_s }
+        };
+        match self.limiter.check_key(key) {
+            Ok(left) => Ok(said(left.remaining_burst_capacity())),
+            Err(until) => Err((until.wait_time_from(self.clock.now()), said(0))),
+        }
     }
 }
 
@@ -160,7 +183,9 @@ mod tests {
         let (one, other): (Arc<str>, Arc<str>) = ("one".into(), "other".into());
         assert_eq!(limit.take(&one), Ok(Said { limit: 2, remaining: 1, reset_s: 1 }));
         assert_eq!(limit.take(&one), Ok(Said { limit: 2, remaining: 0, reset_s: 2 }));
-        assert!(limit.take(&one).is_err_and(|wait| wait <= Duration::from_secs(1)));
+        let (wait, said) = limit.take(&one).unwrap_err();
+        assert!(wait <= Duration::from_secs(1));
+        assert_eq!(said, Said { limit: 2, remaining: 0, reset_s: 2 });
         assert!(limit.take(&other).is_ok());
     }
 }

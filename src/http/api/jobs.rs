@@ -30,7 +30,9 @@ pub async fn get(
         return Ok(Json((*view).clone()));
     }
     let mark = api.recent.mark();
-    let job = api.catalog.job(principal.sees(), &id).await?;
+    let job = api.catalog.job(principal.sees(), &id).await;
+    api.recent.asked_shared(job.is_ok());
+    let job = job?;
     let view = Arc::new(whole(&api, job).await?);
     if !seen(principal, &view.owner, view.asset.as_deref()) {
         return Err(catalog::Error::NotFound.into());

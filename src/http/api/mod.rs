@@ -146,6 +146,7 @@ fn described() -> OpenApiRouter<Arc<Api>> {
         .routes(routes!(jobs::list, transforms::create))
         .routes(routes!(transforms::resize))
         .routes(routes!(transforms::crop))
+        .routes(routes!(transforms::reprocess))
         .routes(routes!(jobs::get))
         .routes(routes!(jobs::cancel))
         .routes(routes!(jobs::retry))
@@ -184,13 +185,12 @@ impl Handler for Routes {
             let (body, rest) = rest::shared(body);
             let answer = async {
                 let mut request = Request::from_parts(head, Body::new(body));
-                let said = match this.gate.pass(&this.api.keys, address, &mut request).await {
-                    Ok(said) => said,
-                    Err(refused) => return refused.into_response(),
-                };
-                let mut response = match this.router.clone().call(request).await {
-                    Ok(response) => response,
-                    Err(never) => match never {},
+                let (said, mut response) = match this.gate.pass(&this.api.keys, address, &mut request).await {
+                    Ok(said) => match this.router.clone().call(request).await {
+                        Ok(response) => (said, response),
+                        Err(never) => match never {},
+                    },
+                    Err(refused) => (refused.said, refused.problem.into_response()),
                 };
                 if let Some(said) = said {
                     said.headers(response.headers_mut());

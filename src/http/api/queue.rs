@@ -17,7 +17,7 @@ use super::extract::{Asked, Caller, Place, Told, bad_query};
 use super::wire::{JobView, Paged, ProblemDocument};
 use crate::auth::Role;
 use crate::base::Digest;
-use crate::catalog::{Count, Kind, Letter, Timing};
+use crate::catalog::{Count, Letter, Timing};
 use crate::http::problem::{Problem, Refusal};
 
 /// For how long a confirmation holds: seconds.
@@ -51,7 +51,14 @@ pub struct QueueView {
     pub oldest_ms: Option<i64>,
     /// By priority, kind and state.
     pub depth: Vec<DepthRow>,
-    /// Rates, success share and breakers of this process's workers.
+    /// Jobs that ended in the last minute, by all workers.
+    pub per_minute: u64,
+    /// The completed among them, 0 to 1; none where none ended.
+    pub success_share: Option<f64>,
+    /// Circuit breakers of this process's workers: what each is around, and whether it is `closed`, `half-open` or `open`.
+    #[schema(value_type = Vec<Object>)]
+    pub breakers: serde_json::Value,
+    /// How this process's workers fare; to the server's own admins.
     #[schema(value_type = Object)]
     pub workers: serde_json::Value,
 }
@@ -68,16 +75,27 @@ pub async fn depth(State(api): State<Arc<Api>>, caller: Caller) -> Result<Json<Q
         jobs: count.jobs,
     };
     let rows = depth.counts.iter().filter(|count| !count.state.ended()).map(row).collect();
+    let minute_ago = api.catalog.now_ms() - 60_000;
+    let (completed, failed) = api.catalog.ended_since(principal.sees(), minute_ago).await?;
+    let ended = completed + failed;
+    let snapshot = api.board.snapshot();
+    let mut breakers = snapshot["breakers"].clone();
+    if let Some(all) = breakers.as_array_mut() {
+        let category = |one: &serde_json::Value| one["name"].as_str()?.strip_prefix("source:").map(str::to_owned);
+        all.retain(|one| category(one).is_none_or(|category| principal.may_in(&category)));
+    }
     // How the workers fare is the server's own matter.
-    let workers =
-        if principal.is_root() { serde_json::to_value(api.board.snapshot()) } else { Ok(serde_json::Value::Null) };
+    let workers = if principal.is_root() { snapshot } else { serde_json::Value::Null };
     Ok(Json(QueueView {
         waiting: depth.waiting(),
         in_flight: depth.in_flight(),
         waiting_max: api.settings.queue_max,
         oldest_ms: depth.oldest_ms.map(|since_ms| api.catalog.now_ms().saturating_sub(since_ms)),
         depth: rows,
-        workers: workers.unwrap_or_default(),
+        per_minute: ended,
+        success_share: (ended > 0).then(|| completed as f64 / ended as f64),
+        breakers,
+        workers,
     }))
 }
 
@@ -100,6 +118,8 @@ pub struct StatisticsView {
     pub wait: BTreeMap<String, TimingView>,
     /// From the start to the end, by kind of work.
     pub run: BTreeMap<String, TimingView>,
+    /// Over all kinds, by stage: `wait` in the queue, `run` by workers, `total`, and `variant`, the making of each.
+    pub stages: BTreeMap<String, TimingView>,
     /// Variants that were made.
     pub variants: u64,
     /// Bytes of originals that were taken.
@@ -144,6 +164,7 @@ pub async fn statistics(
         cancelled: found.cancelled,
         success: if ended == 0 { 1.0 } else { found.completed as f64 / ended as f64 },
         per_second: ended as f64 / window_s as f64,
+        stages: timings(found.stages),
         wait: timings(found.wait),
         run: timings(found.run),
         variants: found.variants,
@@ -153,9 +174,9 @@ pub async fn statistics(
     }))
 }
 
-fn timings(of: Vec<(Kind, Timing)>) -> BTreeMap<String, TimingView> {
+fn timings(of: Vec<(impl ToString, Timing)>) -> BTreeMap<String, TimingView> {
     let view = |Timing { p50_ms, p95_ms, p99_ms }| TimingView { p50_ms, p95_ms, p99_ms };
-    of.into_iter().map(|(kind, timing)| (kind.to_string(), view(timing))).collect()
+    of.into_iter().map(|(name, timing)| (name.to_string(), view(timing))).collect()
 }
 
 /// The seconds of `90s`, `15m`, `24h`, `7d`, or of a number.

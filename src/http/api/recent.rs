@@ -58,8 +58,14 @@ impl Recent {
         let jobs = self.jobs.lock();
         let found = jobs.get(id).filter(|kept| kept.since.elapsed() < BELIEVED).map(|kept| kept.view.clone());
         let outcome = if found.is_some() { "hit" } else { "miss" };
-        counter!(names::JOB_CACHE, "outcome" => outcome).increment(1);
+        counter!(names::JOB_CACHE, "tier" => "memory", "outcome" => outcome).increment(1);
         found
+    }
+
+    /// Counts what the shared tier, the catalog, said of a job.
+    pub(super) fn asked_shared(&self, found: bool) {
+        let outcome = if found { "hit" } else { "miss" };
+        counter!(names::JOB_CACHE, "tier" => "shared", "outcome" => outcome).increment(1);
     }
 
     /// Where the events stand; asked before a job is read that is then kept.

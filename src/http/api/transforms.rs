@@ -205,6 +205,41 @@ async fn begin(api: &Api, principal: &Principal, headers: &HeaderMap, told: NewJ
     Ok(accepted(body, &job_id))
 }
 
+/// What to make anew.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Reprocess {
+    /// The category.
+    category: String,
+}
+
+/// Have the variants that were made of a category's assets made anew, as after a change of its presets: what has not changed is
+/// found, not made.
+#[utoipa::path(
+    post, path = "/v1/reprocess", tag = "jobs", request_body = Reprocess,
+    responses((status = 202, description = "jobs for its assets follow", body = Begun), (status = 404, body = ProblemDocument))
+)]
+pub async fn reprocess(
+    State(api): State<Arc<Api>>,
+    caller: Caller,
+    headers: HeaderMap,
+    Told(told): Told<Reprocess>,
+) -> Result<Response, Problem> {
+    let principal = caller.at_least_in(Role::Operator, &told.category)?;
+    if !api.ingest.takes(&told.category) {
+        return Err(Problem::from(&crate::ingest::Error::NoCategory(told.category)));
+    }
+    let owner = principal.sees().unwrap_or(queue::SYSTEM);
+    let dedupe = Some(format!("reprocess {}", told.category));
+    let task = Task::Reprocess { category: told.category, after: None };
+    let trace = client::trace(&headers).map(|trace| trace.to_string());
+    let job = NewJob { dedupe, trace, ..task.job(owner, None, Priority::Low) };
+    let pushed = api.queue.push(vec![job], Some(api.settings.queue_max)).await?;
+    let job_id = pushed.into_iter().next().map(|pushed| pushed.id).ok_or(catalog::Error::NotFound)?;
+    let body = Begun { status_url: job_path(&job_id), job_id: job_id.clone(), urls: BTreeMap::new() };
+    Ok(accepted(body, &job_id))
+}
+
 /// One asset of a request.
 struct Part {
     category: String,
@@ -236,10 +271,18 @@ impl Part {
             (name, api.url(&category, &id, &found.version, variant))
         });
         let urls = urls.collect();
-        let usual = if batch { Priority::Low } else { Priority::Normal };
+        let priority = api.ingest.priority(
+            priority,
+            &queue::Facts {
+                category: category.clone(),
+                owner: asset.owner.clone(),
+                pixels: u64::from(found.width) * u64::from(found.height),
+                batch,
+            },
+        );
         let subject = Subject { category, asset: id, version: Some(found.version) };
         let task = Task::Transform { variants };
-        let mut job = task.job(&asset.owner, Some(subject), priority.unwrap_or(usual));
+        let mut job = task.job(&asset.owner, Some(subject), priority);
         job.trace = trace;
         Ok((job, urls))
     }

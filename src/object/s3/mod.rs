@@ -19,6 +19,7 @@ use aws_sdk_s3::types::{Delete, ObjectIdentifier, ServerSideEncryption, StorageC
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use futures_util::stream::{self, StreamExt};
+use tokio::sync::Semaphore;
 
 pub use self::settings::{Encryption, Keys, Multipart, Settings};
 use super::{Error, Listed, Meta, ObjectStore, Presigned, Put, PutOptions, Reading};
@@ -29,6 +30,8 @@ const KEYS_MAX: i32 = 1000;
 const PAGES_MAX: usize = 10_000;
 /// How often a conditional put is tried that met another one.
 const PUT_TRIES: usize = 3;
+/// Uploads in parts that have all their parts under way that they may; further ones share with them.
+const UPLOADS_AT_FULL_SPEED: usize = 2;
 /// A key's longest, in bytes; the protocol's own bound.
 const KEY_BYTES_MAX: usize = 1024;
 
@@ -39,6 +42,8 @@ pub struct S3 {
     settings: Arc<Settings>,
     /// Cleared when the server says that it knows no conditional put.
     conditional: Arc<AtomicBool>,
+    /// Parts of all uploads together that may be under way: a part takes buffers, however few uploads there are.
+    parts: Arc<Semaphore>,
 }
 
 impl S3 {
@@ -48,6 +53,7 @@ impl S3 {
         let config = settings.config().await?;
         Ok(Self {
             client: Client::from_conf(config),
+            parts: Arc::new(Semaphore::new(settings.multipart.parallel.max(1) * UPLOADS_AT_FULL_SPEED)),
             settings: Arc::new(settings),
             conditional: Arc::new(AtomicBool::new(true)),
         })
@@ -302,6 +308,10 @@ impl ObjectStore for S3 {
 
     fn list<'a>(&'a self, prefix: &'a str, after: Option<&'a str>) -> BoxFuture<'a, Result<Vec<Listed>, Error>> {
         Box::pin(self.list_page(prefix, after))
+    }
+
+    fn abort_uploads<'a>(&'a self, before: SystemTime) -> BoxFuture<'a, Result<u64, Error>> {
+        Box::pin(self.abort_older(before))
     }
 
     fn ping<'a>(&'a self) -> BoxFuture<'a, Result<(), Error>> {

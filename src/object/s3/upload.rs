@@ -4,7 +4,7 @@
 //! failure (or a caller who left) leaves of an upload in parts is taken away again.
 
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use aws_sdk_s3::Client;
 use aws_sdk_s3::presigning::PresigningConfig;
@@ -46,6 +46,30 @@ impl S3 {
         let settings = &self.settings;
         let list = self.client.list_multipart_uploads().bucket(&settings.bucket).prefix(&settings.prefix).send().await;
         Ok(list.map_err(|error| self.failed(error))?.uploads.map_or(0, |uploads| uploads.len()))
+    }
+
+    /// Aborts what began before a moment and was neither completed nor aborted: its process was killed.
+    pub(super) async fn abort_older(&self, before: SystemTime) -> Result<u64, Error> {
+        let settings = &self.settings;
+        let (mut aborted, mut markers) = (0, (None, None));
+        loop {
+            let list = self.client.list_multipart_uploads().bucket(&settings.bucket).prefix(&settings.prefix);
+            let list = list.set_key_marker(markers.0.take()).set_upload_id_marker(markers.1.take()).send().await;
+            let list = list.map_err(|error| self.failed(error))?;
+            for upload in list.uploads.unwrap_or_default() {
+                let began = upload.initiated.and_then(|at| SystemTime::try_from(at).ok());
+                let (Some(key), Some(id), true) = (upload.key, upload.upload_id, began.is_some_and(|at| at < before))
+                else {
+                    continue;
+                };
+                abort(self.client.clone(), settings.bucket.clone(), key, id).await;
+                aborted += 1;
+            }
+            markers = (list.next_key_marker, list.next_upload_id_marker);
+            if list.is_truncated != Some(true) || markers.0.is_none() {
+                return Ok(aborted);
+            }
+        }
     }
 
     async fn write_parts(&self, key: &str, file: &Path, size: u64, options: &PutOptions) -> Result<(), Error> {
@@ -108,6 +132,7 @@ impl S3 {
         from: u64,
         length: u64,
     ) -> Result<CompletedPart, Error> {
+        let _turn = self.parts.acquire().await.map_err(|error| Error::Unavailable(error.to_string()))?;
         let sent = self
             .client
             .upload_part()

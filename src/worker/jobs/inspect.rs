@@ -8,7 +8,7 @@ use super::subject;
 use crate::base::Deadline;
 use crate::catalog::Inspected;
 use crate::plan::asset_path;
-use crate::queue::{Ended, Job, Kind, Subject, Task};
+use crate::queue::{Ended, Job, Kind, NewJob, Priority, Subject, Task};
 use crate::{popularity, serve};
 
 /// Most shapes that are looked at for a new asset.
@@ -54,11 +54,20 @@ pub async fn perform(
     let popular = if prewarm { popular(parts, subject, version, &wanted).await } else { Vec::new() };
     let result = json!({ "metadata": facts });
     if wanted.is_empty() && popular.is_empty() {
-        return Ok(Ended::Completed { result, follow: Vec::new() });
+        let follow = mezzanines(parts, job, subject, side("width")).into_iter().collect();
+        return Ok(Ended::Completed { result, follow });
     }
     let total = (wanted.len() + popular.len()) as u32;
     let payload = Task::Prewarm { variants: wanted, popular }.payload();
     Ok(Ended::Next { kind: Kind::Prewarm, payload, result, total })
+}
+
+/// Where no variant is wanted yet, nothing makes the mezzanines on its way: a job of their own, for originals wide enough.
+fn mezzanines(parts: &Parts, job: &Job, subject: &Subject, width: u32) -> Option<NewJob> {
+    let category = parts.origin.categories().find(|category| *category.name == *subject.category)?;
+    let least = *category.look.mezzanines.widths().first()?;
+    let next = Task::Mezzanine {}.job(&job.owner, Some(subject.clone()), Priority::Low);
+    (width > least).then(|| NewJob { trace: job.trace.clone(), ..next })
 }
 
 /// What the category's traffic asks for beside what is made anyway, as far down as its settings say. An upload does not fail by

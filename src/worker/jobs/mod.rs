@@ -3,6 +3,7 @@
 mod cleanup;
 mod delete;
 mod inspect;
+mod mezzanine;
 mod prewarm;
 mod purge;
 mod reprocess;
@@ -20,6 +21,7 @@ use crate::queue::{Ended, Job, Subject, Task};
 pub async fn perform(parts: Arc<Parts>, job: Job, deadline: Deadline) -> Result<Ended, Verdict> {
     match Task::of(&job).map_err(of_catalog)? {
         Task::Inspect { variants, prewarm } => inspect::perform(&parts, &job, variants, prewarm, deadline).await,
+        Task::Mezzanine {} => mezzanine::perform(&parts, &job, deadline).await,
         Task::Prewarm { variants, popular } => prewarm::perform(&parts, &job, variants, popular, deadline).await,
         Task::Transform { variants } => transform::perform(&parts, &job, variants, deadline).await,
         Task::Delete {} => delete::perform(&parts, &job).await,
