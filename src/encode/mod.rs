@@ -79,7 +79,8 @@ pub enum Effort {
     /// For what is sent while somebody waits.
     #[default]
     Usual,
-    /// For what is made while nobody waits: JPEG in several scans, PNG by the smallest of several searches, WebP by better ones.
+    /// For what is made while nobody waits: JPEG in several scans, PNG by the smallest of several searches, lossless WebP by a
+    /// longer one.
     Small,
 }
 

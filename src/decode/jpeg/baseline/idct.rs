@@ -139,7 +139,7 @@ impl Transform {
         let mut v = [[0.0f32; LANES]; 64];
         let across = if N == 8 { K } else { N };
         for column in 0..across {
-            let down = if M < 8 || K == 4 {
+            let down = if M < 8 || (N == 8 && K == 4) {
                 M.min(4)
             } else if column < 4 {
                 8
