@@ -27,23 +27,6 @@ pub(super) fn weigh_pixels(out: &mut [[f32; 4]], row: &[[f32; 4]], starts: &[usi
     weigh_pixels_body(out, row, starts, weights, len);
 }
 
-/// Runs a loop that is inlined into it as wide as the machine allows.
-#[inline(always)]
-pub(super) fn widest<R>(job: impl FnOnce() -> R) -> R {
-    #[cfg(target_arch = "x86_64")]
-    if std::arch::is_x86_feature_detected!("avx2") {
-        // SAFETY: the one requirement, that the machine has AVX2, was just asked.
-        return unsafe { widest_avx2(job) };
-    }
-    job()
-}
-
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx2")]
-fn widest_avx2<R>(job: impl FnOnce() -> R) -> R {
-    job()
-}
-
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2")]
 fn weigh_rows_avx2(out: &mut [[f32; BLOCK]], rows: &[&[[f32; BLOCK]]], weights: &[f32]) {
@@ -56,29 +39,37 @@ fn weigh_rows_avx2(out: &mut [[f32; BLOCK]], rows: &[&[[f32; BLOCK]]], weights: 
 #[allow(clippy::needless_range_loop)]
 fn weigh_pixels_avx2(out: &mut [[f32; 4]], row: &[[f32; 4]], starts: &[usize], weights: &[f32], len: usize) {
     use std::arch::x86_64::{
-        _mm_add_ps, _mm_storeu_ps, _mm256_add_ps, _mm256_broadcast_sd, _mm256_castpd_ps, _mm256_castps256_ps128,
-        _mm256_extractf128_ps, _mm256_loadu_ps, _mm256_mul_ps, _mm256_permutevar_ps, _mm256_set_epi32,
-        _mm256_setzero_ps,
+        _mm_add_ps, _mm_castsi128_pd, _mm_loadu_si64, _mm_storeu_ps, _mm256_add_ps, _mm256_broadcastsd_pd,
+        _mm256_castpd_ps, _mm256_castps256_ps128, _mm256_extractf128_ps, _mm256_loadu_ps, _mm256_mul_ps,
+        _mm256_permutevar_ps, _mm256_set_epi32, _mm256_setzero_ps,
     };
     let spread = _mm256_set_epi32(1, 1, 1, 1, 0, 0, 0, 0);
-    for ((out, start), weights) in out.iter_mut().zip(starts).zip(weights.chunks_exact(len)) {
-        let (pixels, _) = row[*start..*start + len].as_chunks::<4>();
-        let (weights, _) = weights.as_chunks::<4>();
+    for at in 0..out.len() {
+        let window = row[starts[at]..starts[at] + len].as_flattened();
+        let weights = &weights[at * len..(at + 1) * len];
         // Of taps 0 and 1, 2 and 3 of every four.
-        let mut sums = [_mm256_setzero_ps(); 2];
-        for (pixels, weights) in pixels.iter().zip(weights) {
-            for half in 0..2 {
-                let [a, b] = [weights[2 * half], weights[2 * half + 1]].map(f32::to_bits);
-                let pair = f64::from_bits(u64::from(b) << 32 | u64::from(a));
-                let weight = _mm256_permutevar_ps(_mm256_castpd_ps(_mm256_broadcast_sd(&pair)), spread);
-                // SAFETY: the four pixels are sixteen values, of which eight are read from the first or the ninth on.
-                let two = unsafe { _mm256_loadu_ps(pixels.as_flattened().as_ptr().add(8 * half)) };
-                sums[half] = _mm256_add_ps(sums[half], _mm256_mul_ps(weight, two));
-            }
+        let (mut first, mut second) = (_mm256_setzero_ps(), _mm256_setzero_ps());
+        let mut tap = 0;
+        while tap + 4 <= len {
+            let (values, weights) = (&window[4 * tap..4 * tap + 16], &weights[tap..tap + 4]);
+            // SAFETY: of sixteen values and four weights, eight and two are read from the first on, and from the middle on.
+            let (low, high, one, two) = unsafe {
+                (
+                    _mm256_loadu_ps(values.as_ptr()),
+                    _mm256_loadu_ps(values.as_ptr().add(8)),
+                    _mm256_broadcastsd_pd(_mm_castsi128_pd(_mm_loadu_si64(weights.as_ptr().cast()))),
+                    _mm256_broadcastsd_pd(_mm_castsi128_pd(_mm_loadu_si64(weights.as_ptr().add(2).cast()))),
+                )
+            };
+            let (one, two) = (_mm256_castpd_ps(one), _mm256_castpd_ps(two));
+            first = _mm256_add_ps(first, _mm256_mul_ps(_mm256_permutevar_ps(one, spread), low));
+            second = _mm256_add_ps(second, _mm256_mul_ps(_mm256_permutevar_ps(two, spread), high));
+            tap += 4;
         }
-        let [first, second] = sums.map(|sum| _mm_add_ps(_mm256_castps256_ps128(sum), _mm256_extractf128_ps::<1>(sum)));
+        let first = _mm_add_ps(_mm256_castps256_ps128(first), _mm256_extractf128_ps::<1>(first));
+        let second = _mm_add_ps(_mm256_castps256_ps128(second), _mm256_extractf128_ps::<1>(second));
         // SAFETY: a pixel is four values.
-        unsafe { _mm_storeu_ps(out.as_mut_ptr(), _mm_add_ps(first, second)) };
+        unsafe { _mm_storeu_ps(out[at].as_mut_ptr(), _mm_add_ps(first, second)) };
     }
 }
 

@@ -42,19 +42,7 @@ impl ToSrgb {
     /// The 8-bit value of linear light; what is outside of 0.0..=1.0 (a filter's overshoot, NaN) is brought in.
     #[inline(always)]
     pub fn of(self, light: f32) -> u8 {
-        self.at(Self::place(light))
-    }
-
-    /// Where the table has the value of linear light.
-    #[inline(always)]
-    pub fn place(light: f32) -> u16 {
-        (light * 65_535.0 + 0.5) as u16
-    }
-
-    /// The value at a place.
-    #[inline(always)]
-    pub fn at(self, place: u16) -> u8 {
-        self.0[usize::from(place)]
+        self.0[usize::from((light * 65_535.0 + 0.5) as u16)]
     }
 }
 

@@ -2,7 +2,7 @@
 //! the result only a filter's height of rows is held. Vertically first, since whole rows are added with every lane of the machine.
 
 use super::filter::{REACH, Taps};
-use super::lanes::{BLOCK, weigh_pixels, weigh_rows, widest};
+use super::lanes::{BLOCK, weigh_pixels, weigh_rows};
 use super::light::{ToSrgb, linear8, linear16};
 use crate::base::Size;
 use crate::pixels::{Layout, Row};
@@ -98,13 +98,10 @@ impl Scale {
             let window: Vec<&[[f32; BLOCK]]> =
                 (start..end).map(|row| self.ring[row % self.down.len].as_slice()).collect();
             weigh_rows(&mut self.sum, &window, weights);
-            let (sum, stride, channels) = (self.sum.as_flattened(), self.stride, self.layout.channels());
-            let pixels = &mut self.pixels[..to - from];
-            widest(|| to_pixels(sum, stride, channels, pixels));
+            to_pixels(self.sum.as_flattened(), self.stride, self.layout.channels(), &mut self.pixels[..to - from]);
             weigh_pixels(&mut self.result, &self.pixels, &self.across.starts, &self.across.weights, self.across.len);
             let out = &mut self.samples[self.made * row..][..row];
-            let (result, layout, back) = (&self.result, self.layout, self.back);
-            widest(|| to_samples(result, layout, back, out));
+            to_samples(&self.result, self.layout, self.back, out);
             self.made += 1;
         }
     }
@@ -173,7 +170,6 @@ fn planes8_alpha<const N: usize>(values: &[u8], light: &mut [f32], stride: usize
 }
 
 /// Planes to pixels of four; what is missing is left as it is.
-#[inline(always)]
 fn to_pixels(planes: &[f32], stride: usize, channels: usize, pixels: &mut [[f32; 4]]) {
     let plane = |channel: usize| &planes[channel * stride..][..pixels.len()];
     match channels {
@@ -203,7 +199,6 @@ fn to_pixels(planes: &[f32], stride: usize, channels: usize, pixels: &mut [[f32;
 }
 
 /// Linear light to 8-bit samples, colours divided by alpha.
-#[inline(always)]
 fn to_samples(pixels: &[[f32; 4]], layout: Layout, back: ToSrgb, samples: &mut [u8]) {
     match layout {
         Layout::Gray => {
@@ -212,21 +207,7 @@ fn to_samples(pixels: &[[f32; 4]], layout: Layout, back: ToSrgb, samples: &mut [
             }
         }
         Layout::Rgb | Layout::Cmyk => {
-            let (samples, _) = samples.as_chunks_mut::<3>();
-            let count = pixels.len().min(samples.len());
-            let (pixels, samples) = (&pixels[..count], &mut samples[..count]);
-            let (blocks, rest) = pixels.as_chunks::<8>();
-            for (block, samples) in blocks.iter().zip(samples.as_chunks_mut::<8>().0) {
-                // Places first, which is done for several at once, then the look-ups.
-                let mut places = [[0; 4]; 8];
-                for (place, light) in places.as_flattened_mut().iter_mut().zip(block.as_flattened()) {
-                    *place = ToSrgb::place(*light);
-                }
-                for (sample, [red, green, blue, _]) in samples.iter_mut().zip(places) {
-                    *sample = [back.at(red), back.at(green), back.at(blue)];
-                }
-            }
-            for (pixel, sample) in rest.iter().zip(&mut samples[count - rest.len()..]) {
+            for (pixel, sample) in pixels.iter().zip(samples.as_chunks_mut::<3>().0) {
                 *sample = [back.of(pixel[0]), back.of(pixel[1]), back.of(pixel[2])];
             }
         }

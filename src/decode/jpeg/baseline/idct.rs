@@ -107,7 +107,9 @@ impl Transform {
                 self.flat(batch, samples, stride)
             }
         }
-        batch.coefficients[..64].fill([0; LANES]);
+        for at in 0..64 {
+            batch.coefficients[at] = [0; LANES];
+        }
         batch.last = 0;
     }
 
