@@ -110,6 +110,25 @@ fn health_and_purge_fail_where_no_server_is() {
 }
 
 #[test]
+fn several_results_of_one_picture_are_what_each_is_alone() {
+    let folder = folder();
+    let photo = format!("{SAMPLES}/mountains.jpg");
+    let outputs =
+        ["a.jpg", "w_300", "b.webp", "w_300", "c.avif", "w_200,h_200,fit_cover", "d.png", "crop_0.5:0.5:0.5:0.5,w_200"];
+    let all: Vec<&str> = ["render", &photo].into_iter().chain(outputs).collect();
+    let (code, _, said) = fovea(folder.path(), &[], &all);
+    assert_eq!((code, said.lines().count()), (0, 4), "{said}");
+    for (output, options) in outputs.as_chunks::<2>().0.iter().map(|[output, options]| (*output, *options)) {
+        let alone = format!("alone-{output}");
+        assert_eq!(fovea(folder.path(), &[], &["render", &photo, &alone, options]).0, 0);
+        let read = |name: &str| std::fs::read(folder.path().join(name)).unwrap();
+        assert!(read(output) == read(&alone), "{output} differs from the one that is made alone");
+    }
+    let (code, _, error) = fovea(folder.path(), &[], &["render", &photo, "a.jpg", "w_300", "b.jpg"]);
+    assert!(code == 1 && error.contains("b.jpg"), "{error}");
+}
+
+#[test]
 fn a_profile_shows_every_stage_and_the_form_that_was_rendered_from() {
     let folder = folder();
     let photo = format!("{SAMPLES}/mountains.jpg");

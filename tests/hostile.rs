@@ -10,7 +10,7 @@ use crate::support::origin::{Origin, answer};
 const ANSWER_WITHIN: Duration = Duration::from_secs(2);
 
 /// How much memory more than before it may take.
-const MEMORY_MORE_MAX: u64 = 80 << 20;
+const MEMORY_MORE_MAX: u64 = 64 << 20;
 
 /// What is asked of every hostile original: a thumbnail, a film, facts.
 const ASKED: [&str; 4] = ["w_200.jpg", "w_64.webp", "w_300,anim_0.png", "info.json"];

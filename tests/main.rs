@@ -5,6 +5,7 @@ mod buckets;
 mod cli;
 mod cluster;
 mod facts;
+mod families;
 mod formats;
 mod golden;
 mod hostile;

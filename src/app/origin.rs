@@ -11,6 +11,7 @@ use crate::cache::derivatives::Classes;
 use crate::cache::{Derivatives, Memory};
 use crate::catalog::Catalog;
 use crate::config::{self, Config, SourceLocation, StoreLocation};
+use crate::encode::Effort;
 use crate::object::{Fs, Layout, ObjectStore, s3};
 use crate::plan::{self, Allowed, Urls};
 use crate::render::form::Mezzanines;
@@ -143,6 +144,10 @@ pub fn look(category: &config::Category) -> Look {
         },
         qualities: Qualities { jpeg: category.quality_jpeg, webp: category.quality_webp, avif: category.quality_avif },
         progressive: category.progressive,
+        effort: match category.effort {
+            config::Effort::Usual => Effort::Usual,
+            config::Effort::Small => Effort::Small,
+        },
         location: category.exif_location,
         allowed: Allowed { avif: category.avif, webp: category.webp },
         mezzanines: match category.mezzanine {

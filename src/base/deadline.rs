@@ -46,12 +46,20 @@ pub enum Stopped {
 pub struct Work {
     deadline: Deadline,
     cancelled: Arc<AtomicBool>,
+    /// Where it is done for several: whom for.
+    shared: Option<Arc<[Self]>>,
 }
 
 impl Work {
     /// Leave until the deadline.
     pub fn until(deadline: Deadline) -> Self {
-        Self { deadline, cancelled: Arc::default() }
+        Self { deadline, cancelled: Arc::default(), shared: None }
+    }
+
+    /// Leave for as long as any of several have it. Of none there is none.
+    pub fn shared(all: Vec<Self>) -> Self {
+        let last = all.iter().map(|work| work.deadline).max();
+        Self { shared: Some(all.into()), ..Self::until(last.unwrap_or(Deadline(Instant::now()))) }
     }
 
     /// Takes the leave back; the next [`Work::check`] fails.
@@ -70,8 +78,27 @@ impl Work {
             Err(Stopped::Cancelled)
         } else if self.deadline.passed() {
             Err(Stopped::Deadline)
+        } else if self.shared.as_ref().is_some_and(|all| all.iter().all(|work| work.check().is_err())) {
+            Err(Stopped::Cancelled)
         } else {
             Ok(())
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_done_for_several_goes_on_for_the_last_of_them() {
+        let now = Instant::now();
+        let [first, second] = [10, 20].map(|seconds| Work::until(Deadline(now + Duration::from_secs(seconds))));
+        let both = Work::shared(vec![first.clone(), second.clone()]);
+        assert_eq!((both.deadline(), both.check()), (second.deadline(), Ok(())));
+        first.cancel();
+        assert_eq!(both.check(), Ok(()));
+        second.cancel();
+        assert_eq!(both.check(), Err(Stopped::Cancelled));
     }
 }

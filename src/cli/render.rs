@@ -15,7 +15,8 @@ use crate::base::{Deadline, Work};
 use crate::config::Config;
 use crate::decode;
 use crate::plan::{Bucket, Output, Plan};
-use crate::render::order::{self, Order, Target};
+use crate::render::family;
+use crate::render::order::{Order, Target};
 
 /// Time for one file.
 const TIMEOUT: Duration = Duration::from_secs(600);
@@ -30,7 +31,10 @@ pub(super) struct Render {
     /// Options as in a URL, such as w_800,h_600,fit_cover; without, only the format changes.
     #[arg(default_value = "")]
     options: String,
-    /// The format, over the output's extension; auto takes what suits the picture.
+    /// More results, each with its options: OUTPUT OPTIONS OUTPUT OPTIONS … What can share a decode does, and all cores encode.
+    #[arg(value_names = ["OUTPUT", "OPTIONS"])]
+    more: Vec<String>,
+    /// The format of all results, over their extensions; auto takes what suits the picture.
     #[arg(long)]
     format: Option<String>,
 }
@@ -40,34 +44,60 @@ impl Render {
     pub fn run(&self, choose: &Choose) -> Result<ExitCode> {
         let begun = Instant::now();
         let config = choose.load(&[])?;
-        let extension = self.output.rsplit_once('.').map(|(_, extension)| extension);
-        let name =
-            self.format.as_deref().or(extension).context("which format? name one with --format")?.to_ascii_lowercase();
-        let (plan, target) = asked(&config, &self.options, &name)?;
+        let outputs = self.outputs()?;
+        let asked = outputs.iter().map(|(output, options)| self.asked(&config, output, options));
+        let asked: Vec<(Arc<Plan>, Target)> = asked.collect::<Result<_>>()?;
         let source = read(&self.input, config.limits.source_bytes_max)?;
         let bytes = source.len();
-        let header = decode::probe(&source, &config.limits)?;
+        let header = Arc::new(decode::probe(&source, &config.limits)?);
         let (from, size) = (header.format, header.upright());
         let look = Arc::new(app::look(&config.category_default));
-        let header = Arc::new(header);
-        let (source, original) = (source.into(), header.clone());
-        let order = Order { source, header, original, plan, target, look, limits: config.limits };
-        let rendered = order::run(&order, &Work::until(Deadline::after(TIMEOUT)))?;
-        write(&self.output, &rendered.bytes)?;
-        eprintln!(
-            "{} {}x{} ({bytes} bytes) -> {} {}x{} ({} bytes{}) in {} ms{}",
-            from.extension(),
-            size.width,
-            size.height,
-            rendered.format.extension(),
-            rendered.size.width,
-            rendered.size.height,
-            rendered.bytes.len(),
-            rendered.quality.map(|quality| format!(", quality {quality}")).unwrap_or_default(),
-            begun.elapsed().as_millis(),
-            if rendered.damaged { "; the original is damaged" } else { "" }
-        );
+        let first = Order {
+            source: source.into(),
+            header: header.clone(),
+            original: header,
+            plan: Arc::new(Plan::DEFAULT),
+            target: Target::Best(Bucket::Base),
+            look,
+            limits: config.limits,
+        };
+        let orders: Vec<Order> =
+            asked.into_iter().map(|(plan, target)| Order { plan, target, ..first.clone() }).collect();
+        for ((output, _), rendered) in outputs.iter().zip(family::run(&orders, &Work::until(Deadline::after(TIMEOUT))))
+        {
+            let rendered = rendered.with_context(|| format!("making {output}"))?;
+            write(output, &rendered.bytes)?;
+            eprintln!(
+                "{} {}x{} ({bytes} bytes) -> {} {}x{} ({} bytes{}) in {} ms{}",
+                from.extension(),
+                size.width,
+                size.height,
+                rendered.format.extension(),
+                rendered.size.width,
+                rendered.size.height,
+                rendered.bytes.len(),
+                rendered.quality.map(|quality| format!(", quality {quality}")).unwrap_or_default(),
+                begun.elapsed().as_millis(),
+                if rendered.damaged { "; the original is damaged" } else { "" }
+            );
+        }
         Ok(ExitCode::SUCCESS)
+    }
+
+    /// The results and their options.
+    fn outputs(&self) -> Result<Vec<(&str, &str)>> {
+        let (pairs, rest) = self.more.as_chunks::<2>();
+        if let [output] = rest {
+            bail!("{output}: a further result takes its options behind it");
+        }
+        let more = pairs.iter().map(|[output, options]| (output.as_str(), options.as_str()));
+        Ok(std::iter::once((self.output.as_str(), self.options.as_str())).chain(more).collect())
+    }
+
+    fn asked(&self, config: &Config, output: &str, options: &str) -> Result<(Arc<Plan>, Target)> {
+        let extension = output.rsplit_once('.').map(|(_, extension)| extension);
+        let name = self.format.as_deref().or(extension).context("which format? name one with --format")?;
+        asked(config, options, &name.to_ascii_lowercase())
     }
 }
 

@@ -41,6 +41,8 @@ pub struct Category {
     pub quality_avif: u8,
     /// Whether JPEGs are progressive.
     pub progressive: bool,
+    /// How hard encoders press.
+    pub effort: Effort,
     /// The light in which pictures are resized.
     pub light: Light,
     /// Which reduced forms of an original are kept to render from.
@@ -134,6 +136,16 @@ pub enum Originals {
     Signed,
     /// Everybody.
     Public,
+}
+
+/// How hard encoders press.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Effort {
+    /// As is worth waiting for.
+    Usual,
+    /// As is worth it where nobody waits.
+    Small,
 }
 
 /// The light in which pictures are resized.

@@ -27,7 +27,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 pub use aliases::{ALIASES, Alias};
-pub use category::{Category, Light, Mezzanine, Originals, Public, Unsigned, Versions};
+pub use category::{Category, Effort, Light, Mezzanine, Originals, Public, Unsigned, Versions};
 pub use jobs::{Catalog, Popularity, Queue, Worker};
 pub use location::{SourceLocation, StoreLocation};
 pub use sections::{

@@ -202,6 +202,29 @@ pub fn decode(bytes: &[u8], header: &Header, want: &Want, limits: &Limits, work:
     }
 }
 
+/// What [`stream`] decodes for a want, and how: wants of equal cuts are served by the same rows.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Cut(Kind);
+
+#[derive(Clone, PartialEq, Debug)]
+enum Kind {
+    Whole,
+    Jpeg(jpeg::Cut),
+    Drawn(Want),
+}
+
+/// The cut that a want comes to.
+///
+/// # Errors
+/// [`Error::Broken`] when the header is not the one of these bytes.
+pub fn cut(bytes: &[u8], header: &Header, want: &Want, form: Form) -> Result<Cut, Error> {
+    Ok(Cut(match header.format {
+        Format::Jpeg => Kind::Jpeg(jpeg::cut(bytes, header, want, form)?),
+        Format::Svg => Kind::Drawn(*want),
+        _ => Kind::Whole,
+    }))
+}
+
 /// As [`decode`], row by row into a sink; says whether the input was broken and the rows are what could be saved of it. Where the
 /// header does not say that it [`streams`](Header::streams) the picture is decoded whole first.
 ///

@@ -211,11 +211,13 @@ fn still(
     work: &Work,
 ) -> Result<(Vec<u8>, bool), Error> {
     let row_bytes = size.width as usize * layout.channels();
-    // All zeros, so that no page is touched before its rows come.
-    let mut samples = vec![0; row_bytes * size.height as usize];
-    // SAFETY: the decoder writes into `samples` only, whose length it is told, and is dropped before it; it refuses a
-    // picture that does not fit.
-    let decoder = unsafe { sys::WebPINewRGB(mode, samples.as_mut_ptr(), samples.len(), row_bytes as i32) };
+    let length = row_bytes * size.height as usize;
+    // Not even zeros: an allocator that has such a block from before would write them, so that a header that lies would take the
+    // memory of the picture that it claims.
+    let mut samples: Vec<u8> = Vec::with_capacity(length);
+    // SAFETY: the decoder writes into the vector's spare capacity only, whose length it is told, and is dropped before it; it
+    // refuses a picture that does not fit.
+    let decoder = unsafe { sys::WebPINewRGB(mode, samples.as_mut_ptr(), length, row_bytes as i32) };
     let decoder = Incremental(NonNull::new(decoder).ok_or_else(|| broken("no memory for a decoder"))?);
     let mut fed = 0;
     let status = loop {
@@ -231,14 +233,15 @@ fn still(
     // SAFETY: the decoder is live; the stride is not asked for.
     unsafe { sys::WebPIDecGetRGB(decoder.0.as_ptr(), &mut rows, &mut width, &mut height, null_mut()) };
     drop(decoder);
+    let whole = status == sys::VP8StatusCode::VP8_STATUS_OK;
     match status {
-        sys::VP8StatusCode::VP8_STATUS_OK => Ok((samples, false)),
         // With next to nothing there the header lied, or there is nothing to see.
-        _ if rows > 0 && rows as u32 >= size.height / 16 => {
-            if !layout.has_alpha() {
-                samples[rows as usize * row_bytes..].fill(0x80);
-            }
-            Ok((samples, true))
+        _ if whole || (rows > 0 && rows as u32 >= size.height / 16) => {
+            let written = (if whole { length } else { rows as usize * row_bytes }).min(length);
+            // SAFETY: so many bytes have been written by the decoder, which has said so: all of them, or whole rows from the top.
+            unsafe { samples.set_len(written) };
+            samples.resize(length, if layout.has_alpha() { 0 } else { 0x80 });
+            Ok((samples, !whole))
         }
         sys::VP8StatusCode::VP8_STATUS_SUSPENDED => Err(broken("it ends before its first row")),
         other => Err(broken(format!("{other:?}"))),

@@ -35,7 +35,7 @@ pub struct Settings {
     pub chroma: Chroma,
     /// WebP without loss (PNG always is).
     pub lossless: bool,
-    /// How hard a lossless WebP is pressed.
+    /// How hard an encoder presses.
     pub effort: Effort,
     /// JPEG in several scans.
     pub progressive: bool,
@@ -70,13 +70,18 @@ pub enum Chroma {
     Full,
 }
 
-/// How hard an encoder presses, where it has a choice that costs nothing but time.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+/// How hard an encoder presses, where it has a choice that costs nothing but time. AVIF has none: libaom's next slower speed takes
+/// more bytes for the same score.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Effort {
     /// For what is read back by ourselves: time counts more than bytes.
     Quick,
-    /// For what is sent.
+    /// For what is sent while somebody waits.
+    #[default]
     Usual,
+    /// For what is made while nobody waits: JPEG in several scans, PNG by the smallest of several searches, lossless WebP by a
+    /// longer one.
+    Small,
 }
 
 /// Why nothing was encoded.
@@ -188,9 +193,9 @@ pub fn bytes_of_work(size: Size, settings: &Settings) -> u64 {
         settings.exif.as_ref().map_or(0, |exif| exif.len()) + settings.icc.as_ref().map_or(0, |icc| icc.len());
     let (a_pixel, fixed): (u64, u64) = match settings.format {
         // The file at its largest; a progressive one holds all coefficients, 16 bits each.
-        Format::Jpeg => (if settings.progressive { 12 } else { 6 }, 256 << 10),
-        // Reduced channels, indices, filtered rows and the file.
-        Format::Png => (9, 512 << 10),
+        Format::Jpeg => (if settings.progressive || settings.effort == Effort::Small { 12 } else { 6 }, 256 << 10),
+        // Reduced channels, indices, filtered rows and the file, or two where the smaller is taken.
+        Format::Png => (if settings.effort == Effort::Small { 13 } else { 9 }, 512 << 10),
         // ARGB (or planes), the encoder's state and the file; the search for back references of a lossless one.
         Format::WebP => (if settings.lossless { 40 } else { 8 }, 2 << 20),
         Format::Avif => avif::bytes_of_work(settings.quality),

@@ -1,12 +1,12 @@
 //! PNG, by the `png` crate in its fast mode: as few channels as the picture needs, and a palette where it has at most 256
-//! colours. Never loses anything.
+//! colours. Never loses anything. [`Effort::Small`] searches slowly, with several choices of filters, and takes the smallest.
 
 use std::borrow::Cow;
 
 use png::{BitDepth, ColorType, Compression, Encoder, Filter, Info};
 
 use super::palette::Palette;
-use super::{Error, Settings};
+use super::{Effort, Error, Settings};
 use crate::base::{Format, Size};
 use crate::pixels::{Layout, Picture};
 
@@ -20,7 +20,7 @@ pub fn encode(picture: &Picture, settings: &Settings) -> Result<Vec<u8>, Error> 
         && reduced.layout != Layout::Gray
         && pixels > palette.colours.len()
     {
-        return write(size, settings, Paletted::of(&palette, size).into());
+        return smallest(size, settings, &Paletted::of(&palette, size).into());
     }
     let colour = match reduced.layout {
         Layout::Gray => ColorType::Grayscale,
@@ -28,8 +28,30 @@ pub fn encode(picture: &Picture, settings: &Settings) -> Result<Vec<u8>, Error> 
         Layout::Rgb => ColorType::Rgb,
         Layout::Rgba | Layout::Cmyk => ColorType::Rgba,
     };
-    write(size, settings, Content { colour, depth: BitDepth::Eight, palette: None, data: reduced.samples })
+    smallest(size, settings, &Content { colour, depth: BitDepth::Eight, palette: None, data: reduced.samples })
 }
+
+/// Writes with the settings that are worth their time.
+fn smallest(size: Size, settings: &Settings, content: &Content<'_>) -> Result<Vec<u8>, Error> {
+    let usual = match content.palette {
+        // Indices do not follow their neighbours' values, so that filters only cost; the better search pays off here.
+        Some(_) => (Compression::Balanced, Filter::NoFilter),
+        None => (Compression::Fast, Filter::Adaptive),
+    };
+    let mut best = write(size, settings, content, usual)?;
+    if settings.effort == Effort::Small {
+        for filter in SMALL_FILTERS {
+            let other = write(size, settings, content, (Compression::High, filter))?;
+            if other.len() < best.len() {
+                best = other;
+            }
+        }
+    }
+    Ok(best)
+}
+
+/// What [`Effort::Small`] tries.
+const SMALL_FILTERS: [Filter; 4] = [Filter::NoFilter, Filter::Paeth, Filter::Adaptive, Filter::MinEntropy];
 
 /// What is written.
 struct Content<'a> {
@@ -39,27 +61,26 @@ struct Content<'a> {
     data: Cow<'a, [u8]>,
 }
 
-fn write(size: Size, settings: &Settings, content: Content<'_>) -> Result<Vec<u8>, Error> {
+fn write(
+    size: Size,
+    settings: &Settings,
+    content: &Content<'_>,
+    (compression, filter): (Compression, Filter),
+) -> Result<Vec<u8>, Error> {
     let failed = |error: png::EncodingError| Error::Encoder { format: Format::Png, what: error.to_string() };
     let mut info = Info::with_size(size.width, size.height);
     info.color_type = content.colour;
     info.bit_depth = content.depth;
     info.icc_profile = settings.icc.as_deref().map(Cow::Borrowed);
     info.exif_metadata = settings.exif.as_deref().map(Cow::Borrowed);
-    let paletted = content.palette.is_some();
-    if let Some((colours, alphas)) = content.palette {
+    if let Some((colours, alphas)) = &content.palette {
         info.palette = Some(colours.into());
         info.trns = (!alphas.is_empty()).then(|| alphas.into());
     }
     let mut file = Vec::with_capacity(content.data.len() / 2 + 1024);
     let mut encoder = Encoder::with_info(&mut file, info).map_err(failed)?;
-    if paletted {
-        // Indices do not follow their neighbours' values, so that filters only cost; the better search pays off here.
-        encoder.set_compression(Compression::Balanced);
-        encoder.set_filter(Filter::NoFilter);
-    } else {
-        encoder.set_compression(Compression::Fast);
-    }
+    encoder.set_compression(compression);
+    encoder.set_filter(filter);
     let mut writer = encoder.write_header().map_err(failed)?;
     writer.write_image_data(&content.data).map_err(failed)?;
     writer.finish().map_err(failed)?;

@@ -167,6 +167,28 @@ fn a_photo_keeps_its_looks() {
     assert!(found.iter().flatten().zip(plain.iter().flatten()).all(|(a, b)| a.abs_diff(*b) <= 4));
 }
 
+/// What is pressed harder is smaller, is seen as well, and is the same every time.
+#[test]
+fn small_is_smaller_and_no_worse() {
+    let photo = photo();
+    let (_, right) = opened(&still(&photo, &settings(Format::Png, 0), &work()).unwrap());
+    for (format, lossless) in [(Format::Jpeg, false), (Format::WebP, true), (Format::Png, true)] {
+        let of = |effort| still(&photo, &Settings { effort, lossless, ..settings(format, 80) }, &work()).unwrap();
+        let (usual, small) = (of(Effort::Usual), of(Effort::Small));
+        let (ours, theirs) = (opened(&small), opened(&usual));
+        println!("{format:?}, lossless {lossless}: {} bytes, usually {}", small.len(), usual.len());
+        assert!(small.len() < usual.len(), "{format:?}: {} bytes, usually {}", small.len(), usual.len());
+        assert_eq!(ours.0.progressive, format == Format::Jpeg);
+        if lossless {
+            assert!(ours.1 == right, "{format:?} loses something");
+        } else {
+            let (ours, theirs) = (score(&right, &ours.1, photo.size), score(&right, &theirs.1, photo.size));
+            assert!(ours > theirs - 0.5, "{format:?}: {ours:.1}, usually {theirs:.1}");
+        }
+        assert!(small == of(Effort::Small));
+    }
+}
+
 #[test]
 fn alpha_and_odd_sizes_survive() {
     for format in WRITABLE {

@@ -297,9 +297,9 @@ pub const fn phase_name(phase: Phase) -> &'static str {
     }
 }
 
-/// `Server-Timing`: where the answer came from, its stages, and the whole, in milliseconds.
+/// `Server-Timing`: where the answer came from, its stages, and the whole, in milliseconds; what a stage left, in bytes.
 pub fn server_timing(phase: Phase, stages: &Stages, total: Duration) -> HeaderValue {
-    let mut text = String::with_capacity(96);
+    let mut text = String::with_capacity(192);
     text.push_str("cache;desc=");
     text.push_str(phase_name(phase));
     let push = |text: &mut String, name: &str, time: Duration| {
@@ -312,6 +312,9 @@ pub fn server_timing(phase: Phase, stages: &Stages, total: Duration) -> HeaderVa
         let time = stages.of(stage);
         if !time.is_zero() {
             push(&mut text, stage.name(), time);
+            if let bytes @ 1.. = stages.bytes(stage) {
+                let _ = write!(text, ";desc=\"{bytes} bytes\"");
+            }
         }
     }
     push(&mut text, "total", total);

@@ -215,9 +215,12 @@ fn an_answer_is_described_in_full() {
 }
 
 #[test]
-fn timing_is_in_milliseconds() {
+fn timing_is_in_milliseconds_and_bytes() {
     let mut stages = Stages::default();
     stages.add(Stage::Decode, Duration::from_micros(12_345));
+    stages.add(Stage::Encode, Duration::from_micros(900));
+    stages.left(Stage::Encode, 14_321);
     let value = server_timing(Phase::Miss, &stages, Duration::from_micros(20_007));
-    assert_eq!(value, "cache;desc=miss, decode;dur=12.345, total;dur=20.007");
+    let right = "cache;desc=miss, decode;dur=12.345, encode;dur=0.900;desc=\"14321 bytes\", total;dur=20.007";
+    assert_eq!(value, right);
 }

@@ -7,10 +7,12 @@
 
 pub mod animation;
 pub mod budget;
+pub mod family;
 pub mod form;
 pub mod mezzanine;
 pub mod order;
 pub mod pool;
+mod siblings;
 pub mod still;
 
 use std::sync::Arc;
@@ -21,10 +23,12 @@ pub use form::Form;
 pub use mezzanine::Making;
 pub use order::{Look, Order, Qualities, Rendered, Target};
 pub use pool::{Pool, Urgency};
+pub use siblings::Seat;
 
 use bytes::Bytes;
 
-use crate::base::{Stage, Stopped, Work};
+use self::siblings::Siblings;
+use crate::base::{AssetDigest, Stage, Stopped, Work};
 use crate::{decode, encode, transform};
 
 /// Why a render was not begun or not finished.
@@ -94,13 +98,33 @@ pub trait Job: Send + 'static {
 #[derive(Debug)]
 pub struct Renderer {
     budget: Budget,
-    pool: Pool,
+    pool: Arc<Pool>,
+    siblings: Arc<Siblings>,
 }
 
 impl Renderer {
     /// Of a budget and a pool.
-    pub const fn new(budget: Budget, pool: Pool) -> Self {
-        Self { budget, pool }
+    pub fn new(budget: Budget, pool: Pool) -> Self {
+        let pool = Arc::new(pool);
+        Self { budget, siblings: Siblings::new(pool.clone()), pool }
+    }
+
+    /// A seat for who is on the way to a variant of an original; see [`Renderer::variant`].
+    pub fn seat(&self, original: AssetDigest) -> Seat {
+        self.siblings.seat(original)
+    }
+
+    /// Makes a variant, together with those of the same original that are wanted at the same time: they share a decode where their
+    /// bytes stay what they are alone. `charge` covers at least [`Job::bytes_of_work`].
+    pub async fn variant(
+        &self,
+        order: Order,
+        charge: Charge,
+        urgency: Urgency,
+        work: &Work,
+        seat: &Seat,
+    ) -> Result<Rendered, Error> {
+        seat.render(order, charge, urgency, work).await
     }
 
     /// The memory budget, which source bodies are charged to as well.
@@ -109,7 +133,7 @@ impl Renderer {
     }
 
     /// The threads.
-    pub const fn pool(&self) -> &Pool {
+    pub fn pool(&self) -> &Pool {
         &self.pool
     }
 

@@ -30,6 +30,8 @@ pub struct Look {
     pub qualities: Qualities,
     /// JPEG in several scans.
     pub progressive: bool,
+    /// How hard encoders press.
+    pub effort: encode::Effort,
     /// Whether `meta_all` may keep the location, and `info.json` shows it.
     pub location: bool,
     /// Which formats `auto` may choose.
@@ -196,6 +198,14 @@ impl Order {
         self.original.frames > 1 && self.plan.animate && format.holds_animation()
     }
 
+    /// Whether it is read as an animation; the result is one where the chosen format holds it.
+    pub(super) fn animates(&self) -> bool {
+        match self.target {
+            Target::Format(format) => self.animated(format),
+            Target::Best(_) => self.original.frames > 1 && self.plan.animate,
+        }
+    }
+
     fn widest_format(&self) -> Format {
         match self.target {
             Target::Format(format) => format,
@@ -230,6 +240,7 @@ impl Order {
     pub(super) fn settings(&self, format: Format, lossless: bool) -> encode::Settings {
         encode::Settings {
             lossless,
+            effort: self.look.effort,
             progressive: self.look.progressive,
             exif: self.exif(),
             ..encode::Settings::new(format, self.look.qualities.level(format, self.plan.quality))
@@ -279,7 +290,6 @@ impl Job for Order {
     fn run(self, waited: Duration, work: &Work) -> Result<Rendered, Error> {
         let mut rendered = run(&self, work)?;
         rendered.stages.add(Stage::Queue, waited);
-        metrics::counter!("fovea_render_variants_total", "format" => rendered.format.extension()).increment(1);
         Ok(rendered)
     }
 }
@@ -293,10 +303,7 @@ pub fn geometry(header: &Header, plan: &Plan) -> Result<Geometry, transform::Err
 pub fn run(order: &Order, work: &Work) -> Result<Rendered, Error> {
     work.check()?;
     let geometry = order.geometry()?;
-    let animates = match order.target {
-        Target::Format(format) => order.animated(format),
-        Target::Best(_) => order.original.frames > 1 && order.plan.animate,
-    };
+    let animates = order.animates();
     if animates {
         check_length(&order.original, &order.limits)?;
     }
@@ -329,7 +336,7 @@ fn check_length(header: &Header, limits: &Limits) -> Result<(), decode::Error> {
 
 /// Never an answer larger than the original in the same format at the same size: the original's bytes, stripped of
 /// metadata without touching a pixel, stand in where they are smaller.
-fn original_if_smaller(order: &Order, geometry: &Geometry, rendered: Rendered) -> Rendered {
+pub(super) fn original_if_smaller(order: &Order, geometry: &Geometry, rendered: Rendered) -> Rendered {
     let same = rendered.format == order.original.format && order.unchanged(geometry);
     let animated_alike = order.original.frames == 1 || order.animated(rendered.format);
     if !same || !animated_alike || rendered.damaged || rendered.bytes.len() < order.source.len() {

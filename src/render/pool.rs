@@ -43,6 +43,15 @@ struct State {
     closed: bool,
 }
 
+impl State {
+    const fn queue(&mut self, urgency: Urgency) -> &mut VecDeque<Task> {
+        match urgency {
+            Urgency::Live => &mut self.live,
+            Urgency::Ahead => &mut self.ahead,
+        }
+    }
+}
+
 impl std::fmt::Debug for State {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(out, "{} live, {} ahead, {} busy", self.live.len(), self.ahead.len(), self.busy)
@@ -97,6 +106,30 @@ impl Pool {
         // A panic in the job drops the sender.
         result.await.unwrap_or(Err(Refused::Panicked))
     }
+
+    /// Runs a job on a thread of the pool, whose end nobody waits for here.
+    pub fn submit(&self, urgency: Urgency, job: impl FnOnce() + Send + 'static) -> Result<(), Refused> {
+        self.shared.push(urgency, Box::new(job))
+    }
+
+    /// The same for a part of a job that runs: before all that wait, however many.
+    pub fn submit_first(&self, urgency: Urgency, job: impl FnOnce() + Send + 'static) {
+        self.shared.state.lock().queue(urgency).push_front(Box::new(job));
+        self.shared.wake.notify_one();
+    }
+
+    /// Threads that neither run a job nor have one waiting for them.
+    pub fn idle(&self) -> usize {
+        let (busy, waiting) = self.load();
+        self.threads.saturating_sub(busy + waiting)
+    }
+
+    /// Has idle threads, at most so many, take part in a job that runs.
+    pub fn assist<F: FnOnce() + Send + 'static>(&self, urgency: Urgency, most: usize, part: impl Fn() -> F) {
+        for _ in 0..self.idle().min(most) {
+            self.submit_first(urgency, part());
+        }
+    }
 }
 
 impl Drop for Pool {
@@ -109,10 +142,7 @@ impl Drop for Pool {
 impl Shared {
     fn push(&self, urgency: Urgency, task: Task) -> Result<(), Refused> {
         let mut state = self.state.lock();
-        let queue = match urgency {
-            Urgency::Live => &mut state.live,
-            Urgency::Ahead => &mut state.ahead,
-        };
+        let queue = state.queue(urgency);
         if queue.len() >= self.queue_max {
             return Err(Refused::Overloaded { retry_after: Duration::from_secs(1) });
         }

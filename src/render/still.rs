@@ -19,31 +19,54 @@ const QUALITY_MIN: u8 = 5;
 /// Makes a still variant, on the caller's thread.
 pub fn render(order: &Order, geometry: &Geometry, work: &Work) -> Result<Rendered, Error> {
     let mut stages = Stages::default();
-    // Whether alpha must go is known before the transform only where the URL names the format.
-    let flatten = match order.target {
-        super::Target::Format(format) if !format.holds_alpha() => Some(PAPER),
-        _ => None,
-    };
-    let wanted = Wanted {
+    let steps = Steps::new(geometry, &order.plan, order.look.light, work);
+    let (picture, damaged) = picture(&wanted(order, geometry), steps, flatten(order), &mut stages, work)?;
+    encoded(order, &finished(picture, &mut stages), damaged, stages, work)
+}
+
+/// What an order asks of the decoder.
+pub(super) fn wanted<'a>(order: &'a Order, geometry: &Geometry) -> Wanted<'a> {
+    Wanted {
         source: &order.source,
         header: &order.header,
         want: order.want(geometry),
         form: order.form(geometry),
         limits: &order.limits,
         scale: order.scale(),
-    };
-    let steps = Steps::new(geometry, &order.plan, order.look.light, work);
-    let (mut picture, damaged) = picture(&wanted, steps, flatten, &mut stages, work)?;
+    }
+}
+
+/// The colour behind transparent pixels: whether alpha must go is known before the transform only where the URL names the format.
+pub(super) fn flatten(order: &Order) -> Option<[u8; 3]> {
+    match order.target {
+        super::Target::Format(format) if !format.holds_alpha() => Some(PAPER),
+        _ => None,
+    }
+}
+
+/// A picture as it is encoded.
+pub(super) fn finished(mut picture: Picture, stages: &mut Stages) -> Picture {
     drop_opaque_alpha(&mut picture);
     stages.left(Stage::Transform, picture.bytes());
-    let choice = order.choose(picture.layout.has_alpha(), || flat(&picture));
+    picture
+}
+
+/// Chooses the format and encodes.
+pub(super) fn encoded(
+    order: &Order,
+    picture: &Picture,
+    damaged: bool,
+    mut stages: Stages,
+    work: &Work,
+) -> Result<Rendered, Error> {
+    let choice = order.choose(picture.layout.has_alpha(), || flat(picture));
     let mut settings = order.settings(choice.format, choice.lossless);
     if let ColourSpace::Icc(profile) = &picture.colour {
         settings.icc = Some(profile.clone());
     }
     work.check()?;
     let (bytes, quality) =
-        timed(&mut stages, Stage::Encode, || encode_within(&picture, settings, order.plan.bytes_max, work))?;
+        timed(&mut stages, Stage::Encode, || encode_within(picture, settings, order.plan.bytes_max, work))?;
     stages.left(Stage::Encode, bytes.len() as u64);
     Ok(Rendered { bytes, format: choice.format, size: picture.size, quality, damaged, stages })
 }
@@ -82,11 +105,11 @@ pub(super) fn picture(
 }
 
 /// Tells the steps what rows cover of the original, where they come from a mezzanine.
-struct Placed<'a, 'b> {
-    steps: &'a mut Steps<'b>,
-    scale: [f64; 2],
+pub(super) struct Placed<'a, 'b> {
+    pub steps: &'a mut Steps<'b>,
+    pub scale: [f64; 2],
     /// How many bytes of pixels come.
-    bytes: u64,
+    pub bytes: u64,
 }
 
 impl Sink for Placed<'_, '_> {

@@ -4,11 +4,16 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use futures_util::future::{join_all, try_join_all};
+
 use super::wanted::{Wanted, What};
 use super::{Client, Error, Origin, Phase};
 use crate::base::{Deadline, Size, VariantKey};
 use crate::plan::{Bucket, Output, Request, Version};
 use crate::render::Urgency;
+
+/// How many variants are made at once by [`Origin::family`]: each is charged to the memory budget, which requests share.
+const FAMILY_MAX: usize = 16;
 
 /// A variant that is ready.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -33,14 +38,21 @@ impl Origin {
         let request = self.urls().read_trusted(path)?;
         let auto = matches!(&request.ask, crate::plan::Ask::Image(plan) if plan.output == Output::Negotiate);
         let buckets: &[Bucket] = if auto { &[Bucket::Avif, Bucket::WebP, Bucket::Base] } else { &[Bucket::Base] };
-        let mut first: Option<Prepared> = None;
-        for bucket in buckets {
-            let client = Client { bucket: *bucket, ..Client::default() };
-            let prepared = self.prepare(&request, client, deadline).await?;
-            let made = prepared.made || first.as_ref().is_some_and(|first| first.made);
-            first = Some(Prepared { made, time: begun.elapsed(), ..first.unwrap_or(prepared) });
+        let client = |bucket: &Bucket| Client { bucket: *bucket, ..Client::default() };
+        let all = try_join_all(buckets.iter().map(|bucket| self.prepare(&request, client(bucket), deadline))).await?;
+        let made = all.iter().any(|prepared| prepared.made);
+        let first = all.into_iter().next().ok_or_else(|| Error::Internal("a path names no variant".into()))?;
+        Ok(Prepared { made, time: begun.elapsed(), ..first })
+    }
+
+    /// The same for several paths, whose outcomes come in their order. Those of one original are wanted at the same time, so that
+    /// they are made of one decode where they take the same of it: at most [`FAMILY_MAX`] are under way.
+    pub async fn family(self: &Arc<Self>, paths: &[String], deadline: Deadline) -> Vec<Result<Prepared, Error>> {
+        let mut outcomes = Vec::with_capacity(paths.len());
+        for some in paths.chunks(FAMILY_MAX) {
+            outcomes.extend(join_all(some.iter().map(|path| self.ahead(path, deadline))).await);
         }
-        first.ok_or_else(|| Error::Internal("a path names no variant".into()))
+        outcomes
     }
 
     async fn prepare(

@@ -19,7 +19,7 @@ use crate::cache::entry::unix_ms;
 use crate::cache::{Entry, Tags};
 use crate::decode::{self, Header};
 use crate::plan::Plan;
-use crate::render::{Charge, Form, Job, Making, Order, Refused, Rendered, Target, Urgency, form};
+use crate::render::{self, Charge, Form, Job, Making, Order, Refused, Rendered, Seat, Target, Urgency, form};
 
 /// What an image is made of, beside the request's own parts.
 #[derive(Clone, Debug)]
@@ -27,6 +27,7 @@ pub(super) struct Ask {
     pub plan: Arc<Plan>,
     pub target: Target,
     pub urgency: Urgency,
+    pub seat: Arc<Seat>,
 }
 
 /// What the making of an original's mezzanines brings; none where it has none.
@@ -94,7 +95,8 @@ impl Origin {
             look: wanted.category.look.clone(),
             limits: wanted.category.limits,
         };
-        self.on_original(wanted, client, build(source, header), build, ask.urgency, work).await
+        let perform = |order, charge| self.renderer.variant(order, charge, ask.urgency, work, &ask.seat);
+        self.on_original(wanted, client, build(source, header), build, perform, work).await
     }
 
     async fn fetch_probed(
@@ -225,7 +227,7 @@ impl Origin {
                 (order, grown(charge, needed)?)
             }
         };
-        Ok(Some(self.renderer.perform(order, charge, ask.urgency, work).await?))
+        Ok(Some(self.renderer.variant(order, charge, ask.urgency, work, &ask.seat).await?))
     }
 
     /// A mezzanine, or what is known of an original: from memory, else from the store.
@@ -294,7 +296,8 @@ impl Origin {
         if self.renderer.budget().check(making.source.len() as u64 + making.bytes_of_work()?).is_err() {
             return Ok(Forms { known, files: Vec::new() });
         }
-        let made = self.on_original(wanted, client, making, build, urgency, work).await?;
+        let perform = |making, charge| self.renderer.perform(making, charge, urgency, work);
+        let made = self.on_original(wanted, client, making, build, perform, work).await?;
         if made.files.is_empty() && !widths.is_empty() {
             let known = Known { plain: true, ..(*known).clone() };
             self.keep_known(wanted, &known);
@@ -329,21 +332,24 @@ impl Origin {
 
     /// Does a job on an original when the memory for it is there. Where it is not, the original's bytes are let go while waiting,
     /// and fetched again into a charge that covers both; `again` then builds the job anew.
-    pub(super) async fn on_original<J: Job>(
+    async fn on_original<J: Job, F>(
         &self,
         wanted: &Wanted,
         client: &Client,
         job: J,
         again: impl FnOnce(Bytes, Arc<Header>) -> J,
-        urgency: Urgency,
+        perform: impl FnOnce(J, Charge) -> F,
         work: &Work,
-    ) -> Result<J::Output, Error> {
+    ) -> Result<J::Output, Error>
+    where
+        F: Future<Output = Result<J::Output, render::Error>>,
+    {
         let budget = self.renderer.budget();
         let source_bytes = job.source().len() as u64;
         let needed = job.bytes_of_work()?;
         budget.check(source_bytes + needed)?;
         if let Some(charge) = budget.try_charge(needed) {
-            return Ok(self.renderer.perform(job, charge, urgency, work).await?);
+            return Ok(perform(job, charge).await?);
         }
         drop(job);
         let mut charge = budget.charge(source_bytes + needed, work.deadline()).await?;
@@ -352,7 +358,7 @@ impl Origin {
         let header = self.probe(wanted, &fetched.bytes, work).await?;
         let job = again(fetched.bytes, header);
         let charge = grown(charge, job.bytes_of_work()?)?;
-        Ok(self.renderer.perform(job, charge, urgency, work).await?)
+        Ok(perform(job, charge).await?)
     }
 }
 

@@ -13,7 +13,7 @@ use crate::base::{ENGINE, Stage, Stages, VariantKey, Work};
 use crate::cache::Entry;
 use crate::cache::derivatives::{Found, Verdict};
 use crate::cache::entry::{Tags, unix_ms};
-use crate::render::{Rendered, Target, Urgency};
+use crate::render::{Rendered, Seat, Target, Urgency};
 
 /// Revisions of the engine whose output must not be served any more: none so far.
 const ENGINES_UNSAFE: &[u32] = &[];
@@ -28,12 +28,25 @@ pub struct Made {
 }
 
 impl Origin {
-    /// The flight. What it brings is in memory before it ends, so that who comes after it finds it there.
-    pub(super) async fn make(
+    /// The flight. What it brings is in memory before it ends, so that who comes after it finds it there. From the moment of the
+    /// call it counts as on the way to its original's other variants.
+    pub(super) fn make(
         self: Arc<Self>,
         wanted: Wanted,
         client: Client,
         urgency: Urgency,
+        work: Work,
+    ) -> impl Future<Output = Result<Made, Error>> + Send + 'static {
+        let seat = Arc::new(self.renderer.seat(wanted.original));
+        self.fly(wanted, client, urgency, seat, work)
+    }
+
+    async fn fly(
+        self: Arc<Self>,
+        wanted: Wanted,
+        client: Client,
+        urgency: Urgency,
+        seat: Arc<Seat>,
         work: Work,
     ) -> Result<Made, Error> {
         // Another flight of this key may have landed between the caller's look into memory and this one's start.
@@ -51,7 +64,7 @@ impl Origin {
             }
             return Ok(Made { key, entry, phase: Phase::Store, stages });
         }
-        let made = self.clone().make_anew(&wanted, &client, stages, urgency, &work).await;
+        let made = self.clone().make_anew(&wanted, &client, stages, urgency, seat, &work).await;
         if let Err(error) = &made {
             self.remember(wanted.key, error);
         }
@@ -95,7 +108,8 @@ impl Origin {
         let deadline = crate::base::Deadline::after(std::time::Duration::from_secs(60));
         tokio::spawn(async move {
             let work = Work::until(deadline);
-            let made = self.clone().make_anew(&wanted, &client, Stages::default(), Urgency::Ahead, &work).await;
+            let seat = Arc::new(self.renderer.seat(wanted.original));
+            let made = self.clone().make_anew(&wanted, &client, Stages::default(), Urgency::Ahead, seat, &work).await;
             if let Err(error) = made {
                 tracing::debug!(%error, "a derivative of an older engine was not renewed");
             }
@@ -108,6 +122,7 @@ impl Origin {
         client: &Client,
         mut stages: Stages,
         urgency: Urgency,
+        seat: Arc<Seat>,
         work: &Work,
     ) -> Result<Made, Error> {
         let made_at_ms = unix_ms(SystemTime::now());
@@ -132,7 +147,7 @@ impl Origin {
                 (wanted.key, self.info_entry(wanted, &fetched, work).await?)
             }
             What::Image { plan, target } => {
-                let ask = Ask { plan: plan.clone(), target: *target, urgency };
+                let ask = Ask { plan: plan.clone(), target: *target, urgency, seat };
                 let rendered = self.image(wanted, client, ask, &mut stages, work).await?;
                 stages.merge(&rendered.stages);
                 let key = match target {

@@ -73,20 +73,23 @@ fn markers_of(bytes: &[u8], header: &Header) -> Result<markers::Markers, Error> 
     Ok(markers)
 }
 
-/// Decodes the wanted region row by row, reduced as far as allowed: by halves in linear light, where that is welcome, rather
-/// than in the DCT, which averages in the samples' own light.
-pub fn stream(
-    bytes: &[u8],
-    header: &Header,
-    want: &Want,
-    form: Form,
-    work: &Work,
-    sink: &mut dyn Sink,
-) -> Result<bool, Error> {
+/// What of a picture is decoded, and what its rows are; no form where libjpeg-turbo gives samples.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Cut {
+    part: Part,
+    form: Option<baseline::Form>,
+}
+
+/// The cut that [`stream`] makes for a want.
+pub fn cut(bytes: &[u8], header: &Header, want: &Want, form: Form) -> Result<Cut, Error> {
     let markers = markers_of(bytes, header)?;
-    let Ok(frame) = baseline::open(bytes) else { return give(&decode(bytes, header, want, work)?, sink) };
+    let dct = eighths(want, want.margin_percent);
+    if !header.streams {
+        let eighths = if markers.lossless { 8 } else { dct };
+        return Ok(Cut { part: Part::of(header.size, want, eighths, markers.sampling), form: None });
+    }
     // 3 and 5 eighths are the next larger scale here, which takes less time than libjpeg-turbo's.
-    let dct = match eighths(want, want.margin_percent) {
+    let dct = match dct {
         3 => 4,
         5 => 8,
         eighths => eighths,
@@ -99,6 +102,23 @@ pub fn stream(
         Form::Light(_) if header.icc.is_none() => baseline::Form::Light,
         _ => baseline::Form::Samples,
     };
+    Ok(Cut { part, form: Some(form) })
+}
+
+/// Decodes the wanted region row by row, reduced as far as allowed: by halves in linear light, where that is welcome, rather
+/// than in the DCT, which averages in the samples' own light.
+pub fn stream(
+    bytes: &[u8],
+    header: &Header,
+    want: &Want,
+    form: Form,
+    work: &Work,
+    sink: &mut dyn Sink,
+) -> Result<bool, Error> {
+    let Cut { part, form: Some(form) } = cut(bytes, header, want, form)? else {
+        return give(&decode(bytes, header, want, work)?, sink);
+    };
+    let Ok(frame) = baseline::open(bytes) else { return give(&decode(bytes, header, want, work)?, sink) };
     let depth = if form == baseline::Form::Samples { Depth::Eight } else { Depth::Light };
     let (layout, colour) = (layout(header.model), colour_of(header));
     sink.begin(&Head { size: part.size, layout, colour, depth, covers: part.covers() })?;

@@ -1,5 +1,7 @@
 //! Huffman tables that answer several symbols a look-up where only their length matters.
 
+use std::cell::OnceCell;
+
 use super::bits::{Cursor, Window};
 use super::idct::LANES;
 use super::{Irregular, ZIGZAG};
@@ -98,10 +100,11 @@ impl Dc {
 /// Decodes a block's other coefficients, or passes them.
 pub struct Ac {
     code: Code,
-    /// One symbol and its value: `value << 16 | run << 8 | bits`, or 0.
-    values: Box<[i32; 1 << VALUE_BITS]>,
+    /// One symbol and its value, or two: see [`pair`]; 0 where the bits hold none wholly.
+    values: Box<[u64; 1 << VALUE_BITS]>,
     /// As many symbols as the bits hold wholly: `ends << 10 | coefficients passed << 4 | bits`, or 0.
-    skips: Box<[u16; 1 << SKIP_BITS]>,
+    /// Made when the first is passed: most decodes at full scale pass none.
+    skips: OnceCell<Box<[u16; 1 << SKIP_BITS]>>,
 }
 
 impl Ac {
@@ -109,85 +112,79 @@ impl Ac {
     pub fn new(code: Code) -> Self {
         let mut values = Box::new([0; 1 << VALUE_BITS]);
         for (next, entry) in values.iter_mut().enumerate() {
-            if let Some((symbol, length)) = code.symbol((next as u32) << (16 - VALUE_BITS)) {
-                let (run, size) = run_and_size(symbol);
-                if length + size <= VALUE_BITS {
-                    let value = value_of(next as u32, length, size);
-                    *entry = value << 16 | (run << 8 | (length + size)) as i32;
-                }
-            }
+            *entry = pair(&code, next as u32);
         }
-        let mut skips = Box::new([0; 1 << SKIP_BITS]);
-        for (next, entry) in skips.iter_mut().enumerate() {
-            let (mut used, mut passed, mut ends) = (0, 0, 0);
-            while let Some((symbol, length)) = code.symbol((next << (16 - SKIP_BITS) << used) as u32 & 0xffff) {
-                let (run, size) = run_and_size(symbol);
-                let (end, step) = if run == END { (1, 0) } else { (0, run + 1) };
-                if used + length + size > SKIP_BITS || passed + step > 63 {
-                    break;
-                }
-                (used, passed, ends) = (used + length + size, passed + step, end);
-                if ends == 1 {
-                    break;
-                }
-            }
-            *entry = (ends << 10 | passed << 4 | used) as u16;
-        }
-        Self { code, values, skips }
+        Self { code, values, skips: OnceCell::new() }
     }
 
-    /// Takes a block's coefficients from `ZIGZAG[1]` on: those up to `ZIGZAG[last]` are stored, the others passed. Says up to
-    /// where coefficients were stored.
+    /// Takes a block's coefficients from `ZIGZAG[1]` on: those up to `ZIGZAG[last]` are stored, of the others some and the rest
+    /// passed. Says up to where coefficients were stored.
     #[inline(always)]
     pub fn read(
         &self,
         mut bits: Cursor,
         window: &Window,
-        blocks: &mut [[i16; LANES]; 64],
+        blocks: &mut [[i16; LANES]; 128],
         lane: usize,
         last: usize,
     ) -> Result<(Cursor, usize), Irregular> {
-        let (mut at, mut stored) = (1, 0);
-        while at <= last {
+        let mut at = 1;
+        'block: while at <= last {
             bits.refill(window);
-            // At least 56 bits: one symbol of any length and two that entries hold.
-            for turn in 0..3 {
+            // At least 56 bits: five times what an entry holds, or one symbol of any length.
+            for turn in 0..5 {
                 let entry = self.values[bits.peek(VALUE_BITS)];
-                let (run, value);
-                if entry != 0 {
-                    bits.skip(entry as u32 & 255);
-                    (run, value) = ((entry >> 8 & 255) as usize, entry >> 16);
-                } else if turn == 0 {
-                    (bits, run, value) = self.long(bits)?;
-                } else {
+                if entry == 0 {
+                    if turn == 0 {
+                        let (run, value);
+                        (bits, run, value) = self.long(bits)?;
+                        blocks[usize::from(PLACES[(at + run) & 255]) & 127][lane & (LANES - 1)] = value as i16;
+                        at += if run == END as usize { run } else { run + 1 };
+                    }
                     break;
                 }
-                at += run;
+                let before = bits;
+                bits.skip(entry as u32 & 255);
+                // No branch says whether there are two, or the end of the block: what there is not is a zero at a place that
+                // holds none but zeros yet.
+                let first = at + (entry >> 8 & 255) as usize;
+                let second = first + (entry >> 16 & 255) as usize;
+                blocks[usize::from(PLACES[first & 255]) & 127][lane & (LANES - 1)] = (entry >> 32) as i16;
+                blocks[usize::from(PLACES[second & 255]) & 127][lane & (LANES - 1)] = (entry >> 48) as i16;
+                at = first + (entry >> 24 & 255) as usize;
                 if at > last {
-                    return match at {
-                        64.. if run == END as usize => Ok((bits, stored)),
-                        64.. => Err(Irregular),
-                        _ => self.pass(bits, window, at + 1).map(|bits| (bits, stored)),
-                    };
-                }
-                blocks[usize::from(ZIGZAG[at & 63]) & 63][lane & (LANES - 1)] = value as i16;
-                stored = at;
-                at += 1;
-                if at > last {
-                    break;
+                    if first == 63 {
+                        // What the entry has behind the last coefficient is the next block's.
+                        let run;
+                        (bits, run, _) = self.long(before)?;
+                        at = if run == END as usize { first + run } else { 64 };
+                    }
+                    break 'block;
                 }
             }
         }
-        self.pass(bits, window, at).map(|bits| (bits, stored))
+        match at {
+            0..64 => self.pass(bits, window, at).map(|bits| (bits, at - 1)),
+            64 => Ok((bits, 63)),
+            // The end of the block behind its last coefficient.
+            _ => match at.checked_sub(END as usize + 1) {
+                Some(stored @ 0..64) => Ok((bits, stored)),
+                _ => Err(Irregular),
+            },
+        }
     }
 
     /// Passes a block's coefficients from `ZIGZAG[at]` on.
     #[inline(always)]
     pub fn pass(&self, mut bits: Cursor, window: &Window, mut at: usize) -> Result<Cursor, Irregular> {
+        if at == 64 {
+            return Ok(bits);
+        }
+        let skips = self.skips.get_or_init(|| skips(&self.code));
         while at < 64 {
             bits.refill(window);
             for turn in 0..3 {
-                let entry = u32::from(self.skips[bits.peek(SKIP_BITS)]);
+                let entry = u32::from(skips[bits.peek(SKIP_BITS)]);
                 let passed = (entry >> 4 & 63) as usize;
                 if entry != 0 && at + passed < 64 {
                     bits.skip(entry & 15);
@@ -219,6 +216,63 @@ impl Ac {
         let (run, size) = run_and_size(symbol);
         let value = bits.value(size);
         Ok((bits, run as usize, value))
+    }
+}
+
+/// As many symbols as each place's bits hold wholly.
+fn skips(code: &Code) -> Box<[u16; 1 << SKIP_BITS]> {
+    let mut skips = Box::new([0; 1 << SKIP_BITS]);
+    for (next, entry) in skips.iter_mut().enumerate() {
+        let (mut used, mut passed, mut ends) = (0, 0, 0);
+        while let Some((symbol, length)) = code.symbol((next << (16 - SKIP_BITS) << used) as u32 & 0xffff) {
+            let (run, size) = run_and_size(symbol);
+            let (end, step) = if run == END { (1, 0) } else { (0, run + 1) };
+            if used + length + size > SKIP_BITS || passed + step > 63 {
+                break;
+            }
+            (used, passed, ends) = (used + length + size, passed + step, end);
+            if ends == 1 {
+                break;
+            }
+        }
+        *entry = (ends << 10 | passed << 4 | used) as u16;
+    }
+    skips
+}
+
+/// Where coefficients stand in a block, in the order in which they are coded; behind the last one a place that nobody reads.
+const PLACES: [u8; 256] = {
+    let mut places = [64; 256];
+    let mut at = 0;
+    while at < 64 {
+        places[at] = ZIGZAG[at];
+        at += 1;
+    }
+    places
+};
+
+/// What the next bits hold wholly, from the lowest bits up: how many bits it takes (8 bits), zeros before the first value (8),
+/// how far behind it the second stands (8), how far behind the first the next symbol's zeros begin (8), and the values (16 each). The
+/// end of the block is [`END`] zeros without a value.
+fn pair(code: &Code, next: u32) -> u64 {
+    let symbol = |used: u32| {
+        let (symbol, length) = code.symbol(next << (16 - VALUE_BITS) << used & 0xffff)?;
+        let (run, size) = run_and_size(symbol);
+        let bits = length + size;
+        (used + bits <= VALUE_BITS).then(|| (run, bits, value_of(next, used + length, size)))
+    };
+    let entry = |bits: u32, run: u32, second: u32, step: u32, values: [i32; 2]| {
+        let values = values.map(|value| u64::from(value as u16));
+        u64::from(bits | run << 8 | second << 16 | step << 24) | values[0] << 32 | values[1] << 48
+    };
+    let Some((run, bits, value)) = symbol(0) else { return 0 };
+    if run == END {
+        return entry(bits, 0, 1, END, [0, 0]);
+    }
+    match symbol(bits) {
+        None => entry(bits, run, 1, 1, [value, 0]),
+        Some((END, more, _)) => entry(bits + more, run, 1, END + 1, [value, 0]),
+        Some((second, more, other)) => entry(bits + more, run, second + 1, second + 2, [value, other]),
     }
 }
 

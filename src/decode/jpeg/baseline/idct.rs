@@ -14,6 +14,12 @@ use std::f64::consts::PI;
 /// Blocks that are transformed together.
 pub const LANES: usize = 8;
 
+/// The last coefficient, in coding order, of those whose frequencies are below four in both directions together.
+const LAST_OF_FOUR: usize = 9;
+
+/// The last one of the diagonal from one corner of a block to the other: behind column 3 no coefficient stands below row 3.
+const LAST_OF_DIAGONAL: usize = 35;
+
 /// Points a direction.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Points {
@@ -55,14 +61,14 @@ pub struct Transform {
 
 /// Coefficients of blocks that stand beside each other, in natural order, a lane each.
 pub struct Batch {
-    pub coefficients: [[i16; LANES]; 64],
+    pub coefficients: [[i16; LANES]; 128],
     /// The last coefficient in coding order that any of the blocks may have.
     pub last: usize,
 }
 
 impl Batch {
     pub const fn new() -> Self {
-        Self { coefficients: [[0; LANES]; 64], last: 0 }
+        Self { coefficients: [[0; LANES]; 128], last: 0 }
     }
 }
 
@@ -80,24 +86,30 @@ impl Transform {
             return self.flat(batch, samples, stride);
         }
         match self.points {
-            (Points::Two, Points::Two) => self.block::<2, 2>(batch, samples, stride),
-            (Points::Four, Points::Four) => self.block::<4, 4>(batch, samples, stride),
-            (Points::Eight, Points::Eight) => self.block::<8, 8>(batch, samples, stride),
-            (Points::Two, Points::One) => self.block::<2, 1>(batch, samples, stride),
-            (Points::Four, Points::Two) => self.block::<4, 2>(batch, samples, stride),
-            (Points::Eight, Points::Four) => self.block::<8, 4>(batch, samples, stride),
-            (Points::One, Points::Two) => self.block::<1, 2>(batch, samples, stride),
-            (Points::Two, Points::Four) => self.block::<2, 4>(batch, samples, stride),
-            (Points::Four, Points::Eight) => self.block::<4, 8>(batch, samples, stride),
-            (Points::Four, Points::One) => self.block::<4, 1>(batch, samples, stride),
-            (Points::Eight, Points::Two) => self.block::<8, 2>(batch, samples, stride),
-            (Points::One, Points::Four) => self.block::<1, 4>(batch, samples, stride),
-            (Points::Two, Points::Eight) => self.block::<2, 8>(batch, samples, stride),
+            (Points::Two, Points::Two) => self.block::<2, 2, 2, 2>(batch, samples, stride),
+            (Points::Four, Points::Four) => self.block::<4, 4, 4, 4>(batch, samples, stride),
+            (Points::Eight, Points::Eight) => match batch.last {
+                0..=LAST_OF_FOUR => self.block::<8, 8, 4, 4>(batch, samples, stride),
+                0..=LAST_OF_DIAGONAL => self.block::<8, 8, 8, 4>(batch, samples, stride),
+                _ => self.block::<8, 8, 8, 8>(batch, samples, stride),
+            },
+            (Points::Two, Points::One) => self.block::<2, 1, 2, 1>(batch, samples, stride),
+            (Points::Four, Points::Two) => self.block::<4, 2, 4, 2>(batch, samples, stride),
+            (Points::Eight, Points::Four) => self.block::<8, 4, 8, 4>(batch, samples, stride),
+            (Points::One, Points::Two) => self.block::<1, 2, 1, 2>(batch, samples, stride),
+            (Points::Two, Points::Four) => self.block::<2, 4, 2, 4>(batch, samples, stride),
+            (Points::Four, Points::Eight) => self.block::<4, 8, 4, 8>(batch, samples, stride),
+            (Points::Four, Points::One) => self.block::<4, 1, 4, 1>(batch, samples, stride),
+            (Points::Eight, Points::Two) => self.block::<8, 2, 8, 2>(batch, samples, stride),
+            (Points::One, Points::Four) => self.block::<1, 4, 1, 4>(batch, samples, stride),
+            (Points::Two, Points::Eight) => self.block::<2, 8, 2, 8>(batch, samples, stride),
             (Points::One, Points::One | Points::Eight) | (Points::Eight, Points::One) => {
                 self.flat(batch, samples, stride)
             }
         }
-        batch.coefficients = [[0; LANES]; 64];
+        for at in 0..64 {
+            batch.coefficients[at] = [0; LANES];
+        }
         batch.last = 0;
     }
 
@@ -117,23 +129,43 @@ impl Transform {
         batch.coefficients[0] = [0; LANES];
     }
 
-    /// N×M.
+    /// N×M, of which in the first four columns and rows K and in the other columns L rows of coefficients may be other than zero: K is N
+    /// or for eight points 4, where there are no other columns.
     #[inline(always)]
-    fn block<const N: usize, const M: usize>(&self, batch: &Batch, samples: &mut [u8], stride: usize) {
+    fn block<const N: usize, const M: usize, const K: usize, const L: usize>(
+        &self,
+        batch: &Batch,
+        samples: &mut [u8],
+        stride: usize,
+    ) {
         let mut v = [[0.0f32; LANES]; 64];
-        for row in 0..M {
-            for column in 0..N {
+        let across = if N == 8 { K } else { N };
+        for column in 0..across {
+            let down = if M < 8 || (N == 8 && K == 4) {
+                M.min(4)
+            } else if column < 4 {
+                8
+            } else {
+                L
+            };
+            for row in 0..down {
                 let factor = self.factors[8 * row + column];
                 for lane in 0..LANES {
                     v[8 * row + column][lane] = f32::from(batch.coefficients[8 * row + column][lane]) * factor;
                 }
             }
-        }
-        for column in 0..N {
-            direction::<M>(&mut v, column, 8);
+            if M == 8 && down == 4 {
+                eight_of_four(&mut v, column, 8);
+            } else {
+                direction::<M>(&mut v, column, 8);
+            }
         }
         for row in 0..M {
-            direction::<N>(&mut v, 8 * row, 1);
+            if N == 8 && K == 4 {
+                eight_of_four(&mut v, 8 * row, 1);
+            } else {
+                direction::<N>(&mut v, 8 * row, 1);
+            }
             let mut bytes = [[0u8; LANES]; N];
             for column in 0..N {
                 for lane in 0..LANES {
@@ -185,6 +217,30 @@ fn eight(v: &mut [[f32; LANES]; 64], at: usize, step: usize) {
         let o6 = z5 - z10 * 2.613_126 - o7;
         let o5 = (z11 - z13) * SQRT_2 - o6;
         let o4 = z5 - z12 * 1.082_392_2 - o5;
+        v[at(0)][lane] = e[0] + o7;
+        v[at(7)][lane] = e[0] - o7;
+        v[at(1)][lane] = e[1] + o6;
+        v[at(6)][lane] = e[1] - o6;
+        v[at(2)][lane] = e[2] + o5;
+        v[at(5)][lane] = e[2] - o5;
+        v[at(3)][lane] = e[3] + o4;
+        v[at(4)][lane] = e[3] - o4;
+    }
+}
+
+/// [`eight`] where the last four are zero; the same values.
+#[inline(always)]
+fn eight_of_four(v: &mut [[f32; LANES]; 64], at: usize, step: usize) {
+    let at = |frequency: usize| (at + frequency * step) & 63;
+    for lane in 0..LANES {
+        let (zero, one, two, three) = (v[at(0)][lane], v[at(1)][lane], v[at(2)][lane], v[at(3)][lane]);
+        let difference = two * SQRT_2 - two;
+        let e = [zero + two, zero + difference, zero - difference, zero - two];
+        let o7 = one + three;
+        let z5 = (one - three) * 1.847_759_1;
+        let o6 = z5 + three * 2.613_126 - o7;
+        let o5 = (one - three) * SQRT_2 - o6;
+        let o4 = z5 - one * 1.082_392_2 - o5;
         v[at(0)][lane] = e[0] + o7;
         v[at(7)][lane] = e[0] - o7;
         v[at(1)][lane] = e[1] + o6;

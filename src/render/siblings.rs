@@ -1,0 +1,242 @@
+//! Where variants of one original meet that are wanted at the same time: the neighbours in a `srcset`, the list of a job.
+//!
+//! Who is on the way to a variant takes a [`Seat`] when its flight begins. When it comes to render it waits for the others of its
+//! original that are still on their way, at most [`WAIT`]; one that is alone waits for nobody. Then all that have come are done
+//! by [`family`]. What comes while they wait for a thread goes with them.
+
+use std::collections::{HashMap, VecDeque};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+use tokio::sync::oneshot;
+
+use super::family::{self, Ready};
+use super::order::{self, Order, Rendered};
+use super::{Charge, Error, Pool, Refused, Urgency};
+use crate::base::{AssetDigest, Stage, Work};
+
+/// How long a variant that could be rendered waits for others of its original that are on their way.
+const WAIT: Duration = Duration::from_millis(5);
+
+/// Sources up to so many pixels (the smaller mezzanines) are decoded in a few milliseconds: by every thread that has nothing to do,
+/// rather than once while the others wait.
+const CHEAP_PIXELS_MAX: u64 = 3 << 19;
+
+/// Whoever is on the way to a variant, by original.
+#[derive(Debug)]
+pub struct Siblings {
+    pool: Arc<Pool>,
+    meetings: Mutex<HashMap<AssetDigest, Meeting>>,
+}
+
+/// Those of one original.
+#[derive(Debug, Default)]
+struct Meeting {
+    /// How many are on their way.
+    coming: usize,
+    waiting: Vec<Waiting>,
+    /// Whether a thread was asked to take the waiting ones that somebody waits for, and all.
+    called: [bool; 2],
+}
+
+/// One that has come.
+#[derive(Debug)]
+struct Waiting {
+    order: Order,
+    charge: Charge,
+    urgency: Urgency,
+    work: Work,
+    since: Instant,
+    span: tracing::Span,
+    done: oneshot::Sender<Result<Rendered, Error>>,
+}
+
+/// A place among those who are on the way to a variant of one original.
+#[derive(Debug)]
+pub struct Seat {
+    siblings: Arc<Siblings>,
+    original: AssetDigest,
+    come: AtomicBool,
+}
+
+impl Siblings {
+    /// Of the threads that render.
+    pub fn new(pool: Arc<Pool>) -> Arc<Self> {
+        Arc::new(Self { pool, meetings: Mutex::default() })
+    }
+
+    /// Takes a seat: its owner is on the way until it renders or drops it.
+    pub fn seat(self: &Arc<Self>, original: AssetDigest) -> Seat {
+        self.meetings.lock().entry(original).or_default().coming += 1;
+        Seat { siblings: self.clone(), original, come: AtomicBool::new(false) }
+    }
+
+    /// Asks for a thread to take those who have come.
+    fn call(self: &Arc<Self>, original: AssetDigest, urgency: Urgency) {
+        let mut meetings = self.meetings.lock();
+        let Some(meeting) = meetings.get_mut(&original) else { return };
+        if meeting.called[urgency as usize] || !meeting.waiting.iter().any(|one| one.urgency == urgency) {
+            return;
+        }
+        meeting.called[urgency as usize] = true;
+        drop(meetings);
+        let siblings = self.clone();
+        if let Err(refused) = self.pool.submit(urgency, move || siblings.take(original, urgency)) {
+            for one in self.leave(original, urgency) {
+                drop(one.done.send(Err(refused.clone().into())));
+            }
+        }
+    }
+
+    /// Those who have come and still want something. Work ahead of time takes what is urgent along, not the other way round.
+    fn leave(&self, original: AssetDigest, urgency: Urgency) -> Vec<Waiting> {
+        let mut meetings = self.meetings.lock();
+        let Some(meeting) = meetings.get_mut(&original) else { return Vec::new() };
+        meeting.called[urgency as usize] = false;
+        let taken = |one: &mut Waiting| urgency == Urgency::Ahead || one.urgency == Urgency::Live;
+        let mut taken: Vec<Waiting> = meeting.waiting.extract_if(.., taken).collect();
+        if meeting.coming == 0 && meeting.waiting.is_empty() {
+            meetings.remove(&original);
+        }
+        drop(meetings);
+        taken.retain(|one| !one.done.is_closed());
+        taken.sort_by_key(|one| one.urgency as usize);
+        taken
+    }
+
+    /// Does what has come, on a thread of the pool; what shares no decode goes to other threads.
+    fn take(self: &Arc<Self>, original: AssetDigest, urgency: Urgency) {
+        let mut all: Vec<Option<Waiting>> = self.leave(original, urgency).into_iter().map(Some).collect();
+        let orders: Vec<&Order> = all.iter().flatten().map(|one| &one.order).collect();
+        let groups = family::groups(&orders);
+        let parts = groups.into_iter().map(|group| group.into_iter().filter_map(|at| all[at].take()).collect());
+        let threads = 1 + self.pool.idle();
+        let mut parts: Vec<Vec<Waiting>> = parts.flat_map(|part| spread(part, threads)).collect();
+        let own = if parts.is_empty() { Vec::new() } else { parts.remove(0) };
+        for part in parts.into_iter().rev() {
+            let siblings = self.clone();
+            self.pool.submit_first(urgency, move || siblings.perform(part, urgency));
+        }
+        self.perform(own, urgency);
+    }
+
+    /// Does those who share a decode.
+    fn perform(self: &Arc<Self>, group: Vec<Waiting>, urgency: Urgency) {
+        let members: Vec<(&Order, &Work)> = group.iter().map(|one| (&one.order, &one.work)).collect();
+        let begun = Instant::now();
+        let ready = match &*group {
+            [] | [_] => None,
+            [first, ..] => first.span.in_scope(|| family::ready(&members)).ok(),
+        };
+        let Some(ready) = ready else {
+            // Also where a decode failed: each is told by its own.
+            return group.into_iter().for_each(|one| one.render(begun));
+        };
+        metrics::counter!("fovea_render_shared_total").increment(group.len() as u64 - 1);
+        let list: VecDeque<(Waiting, Result<Ready, Refused>)> = group.into_iter().zip(ready).collect();
+        let (others, list) = (list.len() - 1, Arc::new(Mutex::new(list)));
+        let encode = {
+            let list = list.clone();
+            move || {
+                loop {
+                    let Some((one, ready)) = list.lock().pop_front() else { return };
+                    one.encode(ready, begun);
+                }
+            }
+        };
+        self.pool.assist(urgency, others, || encode.clone());
+        encode();
+    }
+}
+
+/// Parts those who share a decode among threads, where it is cheap.
+fn spread(mut part: Vec<Waiting>, threads: usize) -> Vec<Vec<Waiting>> {
+    let cheap = part.first().is_some_and(|one| one.order.header.size.pixels() <= CHEAP_PIXELS_MAX);
+    let each = if cheap { part.len().div_ceil(threads).max(1) } else { part.len().max(1) };
+    let mut parts = Vec::new();
+    while !part.is_empty() {
+        let rest = part.split_off(each.min(part.len()));
+        parts.push(std::mem::replace(&mut part, rest));
+    }
+    parts
+}
+
+impl Waiting {
+    fn render(self, begun: Instant) {
+        self.answer(begun, |one| order::run(&one.order, &one.work));
+    }
+
+    fn encode(self, ready: Result<Ready, Refused>, begun: Instant) {
+        self.answer(begun, |one| ready?.encode(&one.order, &one.work));
+    }
+
+    fn answer(self, begun: Instant, make: impl FnOnce(&Self) -> Result<Rendered, Error>) {
+        if self.done.is_closed() {
+            return;
+        }
+        // A panic is this one's alone.
+        let made = self.span.in_scope(|| catch_unwind(AssertUnwindSafe(|| make(&self))));
+        let mut made = made.unwrap_or_else(|_| Err(Refused::Panicked.into()));
+        if let Ok(rendered) = &mut made {
+            rendered.stages.add(Stage::Queue, begun.saturating_duration_since(self.since));
+            metrics::counter!("fovea_render_variants_total", "format" => rendered.format.extension()).increment(1);
+        }
+        drop(self.charge);
+        drop(self.done.send(made));
+    }
+}
+
+impl Seat {
+    /// Renders, together with those of the same original that come at the same time. `charge` covers the order by itself.
+    pub(super) async fn render(
+        &self,
+        order: Order,
+        charge: Charge,
+        urgency: Urgency,
+        work: &Work,
+    ) -> Result<Rendered, Error> {
+        let (done, mut result) = oneshot::channel();
+        let (span, work) = (tracing::Span::current(), work.clone());
+        let waiting = Waiting { order, charge, urgency, work, since: Instant::now(), span, done };
+        self.siblings.meetings.lock().entry(self.original).or_default().waiting.push(waiting);
+        if !self.arrive() {
+            tokio::select! {
+                result = &mut result => return result.unwrap_or_else(|_| Err(Refused::Panicked.into())),
+                () = tokio::time::sleep(WAIT) => self.siblings.call(self.original, urgency),
+            }
+        }
+        // A panic drops the sender.
+        result.await.unwrap_or_else(|_| Err(Refused::Panicked.into()))
+    }
+
+    /// Is no longer on the way. The last one has those taken that wait, and says so.
+    fn arrive(&self) -> bool {
+        let mut meetings = self.siblings.meetings.lock();
+        let Some(meeting) = meetings.get_mut(&self.original) else { return true };
+        if !self.come.swap(true, Ordering::Relaxed) {
+            meeting.coming -= 1;
+        }
+        if meeting.coming > 0 {
+            return false;
+        }
+        if meeting.waiting.is_empty() && meeting.called == [false; 2] {
+            meetings.remove(&self.original);
+            return true;
+        }
+        drop(meetings);
+        self.siblings.call(self.original, Urgency::Live);
+        self.siblings.call(self.original, Urgency::Ahead);
+        true
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        if !self.come.load(Ordering::Relaxed) {
+            self.arrive();
+        }
+    }
+}
