@@ -2,6 +2,7 @@
 
 use fovea::base::{Format, Limits};
 use fovea::decode;
+use tiff::tags::Tag;
 
 use crate::support::fovea::{Fovea, fixtures};
 
@@ -116,6 +117,22 @@ async fn where_a_picture_was_taken_is_nobodys_business_unless_the_category_says_
             }
         }
     }
+}
+
+/// EXIF is a TIFF's own structure: what a camera or scanner says stands in its first directory.
+#[tokio::test]
+async fn the_directories_of_a_tiff_are_its_exif() {
+    let server = Fovea::start("").await;
+    let file = std::fs::File::create(server.folder.path().join("originals/scan.tif")).unwrap();
+    let mut writer = tiff::encoder::TiffEncoder::new(file).unwrap();
+    let mut image = writer.new_image::<tiff::encoder::colortype::RGB8>(40, 30).unwrap();
+    for (tag, text) in [(Tag::Make, "Lens & Co"), (Tag::Model, "Flatbed 3"), (Tag::DateTime, "2024:05:06 07:08:09")] {
+        image.encoder().write_tag(tag, text).unwrap();
+    }
+    image.write_data(&[90; 40 * 30 * 3]).unwrap();
+    let facts = server.get("/pics/scan.tif/v1/info.json").await.json();
+    let said = ["make", "model", "taken_at"].map(|name| facts["exif"][name].as_str().unwrap_or_default().to_owned());
+    assert_eq!(said, ["Lens & Co", "Flatbed 3", "2024-05-06T07:08:09"], "{facts}");
 }
 
 /// The original's bytes stand in for a larger answer whatever is kept of the metadata, and bring no more of it.

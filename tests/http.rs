@@ -247,13 +247,18 @@ async fn misses_are_limited_by_address_and_hits_are_not() {
     let mut server = Fovea::start(&config.replace("LISTEN", &listen)).await;
     server.http = listen.parse().unwrap();
     let from = |address: &'static str| [("x-forwarded-for", address)];
-    for width in [11, 12] {
-        let answer = server.get_with(&format!("{PHOTO}/w_{width}.jpg"), &from("192.0.2.1")).await;
-        assert_eq!(answer.status, 200, "{answer:?}");
+    let answer = server.get_with(&format!("{PHOTO}/w_11.jpg"), &from("192.0.2.1")).await;
+    assert_eq!(answer.status, 200, "{answer:?}");
+    // At once, however slow the machine is: what comes in a second is let through.
+    let paths: Vec<String> = (12..40).map(|width| format!("{PHOTO}/w_{width}.jpg")).collect();
+    let address = from("192.0.2.1");
+    let answers = futures_util::future::join_all(paths.iter().map(|path| server.get_with(path, &address))).await;
+    let limited: Vec<_> = answers.iter().filter(|answer| answer.status != 200).collect();
+    assert!((1..28).contains(&limited.len()), "{}", limited.len());
+    for limited in limited {
+        assert_eq!((limited.status.as_u16(), limited.header("retry-after")), (429, "1"), "{limited:?}");
+        assert_eq!(limited.header("cache-control"), "no-store");
     }
-    let limited = server.get_with(&format!("{PHOTO}/w_13.jpg"), &from("192.0.2.1")).await;
-    assert_eq!((limited.status.as_u16(), limited.header("retry-after")), (429, "1"), "{limited:?}");
-    assert_eq!(limited.header("cache-control"), "no-store");
     for _ in 0..10 {
         assert_eq!(server.get_with(&format!("{PHOTO}/w_11.jpg"), &from("192.0.2.1")).await.status, 200);
     }
@@ -358,8 +363,7 @@ async fn the_api_tells_its_health_and_keeps_strangers_out() {
     assert_eq!(server.api("/health/ready").await.status, 200);
     let labels = ["method=\"GET\"", "status_class=\"2xx\"", "phase=\"miss\""];
     assert_eq!(server.metric("fovea_http_requests_total", &labels).await, 1.0);
-    let nowhere = server.api("/nowhere").await;
-    assert_eq!((nowhere.status.as_u16(), nowhere.json()["code"].as_str()), (404, Some("no-such-route")));
+    assert_eq!(server.api("/nowhere").await.status, 401);
     assert_eq!(server.api("/v1/purge").await.status, 401);
     let unknown = server.purge(serde_json::json!({ "everything": true })).await;
     assert_eq!((unknown.status.as_u16(), unknown.json()["code"].as_str()), (400, Some("bad-body")));

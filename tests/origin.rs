@@ -137,6 +137,9 @@ async fn purges_take_memory_and_store() {
         tokio::time::sleep(std::time::Duration::from_millis(5)).await;
         let answer = server.purge(what.clone()).await;
         assert_eq!(answer.status, 200, "{answer:?}");
+        if what["url"] == serde_json::json!(paths[0]) {
+            assert_eq!(answer.json()["deleted"], 1, "what was there is counted, not what might have been");
+        }
         for (path, gone) in paths.iter().zip(gone) {
             let status = server.get(path).await.header("cache-status").to_owned();
             assert_eq!(status.contains("fwd=miss"), gone, "{what} {path}: {status}");

@@ -283,9 +283,12 @@ impl Derivatives {
         self.store.delete_prefix(&asset_prefix(asset)).await
     }
 
-    /// Deletes one variant or alias.
-    pub async fn delete(&self, key: &VariantKey) -> Result<(), object::Error> {
-        self.store.delete(&key.path()).await
+    /// Deletes one variant or alias; answers whether it was there. (It is deleted either way: it may be written meanwhile.)
+    pub async fn delete(&self, key: &VariantKey) -> Result<bool, object::Error> {
+        let key = key.path();
+        let found = self.store.head(&key).await;
+        self.store.delete(&key).await?;
+        Ok(found.is_ok())
     }
 
     /// Reads the moments of earlier purges.

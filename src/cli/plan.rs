@@ -11,7 +11,7 @@ use super::sign::{now_unix, split_site};
 use crate::app;
 use crate::base::{AssetDigest, digest};
 use crate::config::{Category, Config};
-use crate::plan::{Ask, Bucket, ErrorKind, Output, Request, Version};
+use crate::plan::{Ask, Bucket, Output, Request, Version};
 
 /// The arguments of `fovea plan`.
 #[derive(Args)]
@@ -29,9 +29,10 @@ impl Plan {
         let (value, code) = match urls.read(path, now_unix()) {
             Ok(request) => (explain(&config, &request), ExitCode::SUCCESS),
             Err(error) => {
+                let (status, code) = error.kind.code();
                 let value = json!({ "error": {
-                    "kind": format!("{:?}", error.kind),
-                    "status": status(error.kind),
+                    "code": code,
+                    "status": status,
                     "detail": error.detail,
                     "at": error.at,
                 } });
@@ -108,19 +109,5 @@ fn max_age_s(category: &Category, request: &Request) -> u64 {
     match &request.signed {
         Some(signed) if signed.expiry != 0 => age.min(signed.expiry.saturating_sub(now_unix())),
         _ => age,
-    }
-}
-
-/// The HTTP status that the URL would be answered with.
-const fn status(kind: ErrorKind) -> u16 {
-    match kind {
-        ErrorKind::Malformed
-        | ErrorKind::UnknownOption
-        | ErrorKind::BadValue
-        | ErrorKind::UnknownPreset
-        | ErrorKind::UnknownFormat => 400,
-        ErrorKind::BadSignature | ErrorKind::SignatureNeeded => 403,
-        ErrorKind::UnknownCategory => 404,
-        ErrorKind::Expired => 410,
     }
 }

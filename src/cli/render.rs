@@ -73,7 +73,8 @@ impl Render {
 
 /// What options and a format's name ask for.
 pub(super) fn asked(config: &Config, options: &str, format: &str) -> Result<(Arc<Plan>, Target)> {
-    let output = Output::from_name(format).with_context(|| format!("{format:?} is no format that is written here"))?;
+    let output = Output::from_name(format)
+        .with_context(|| format!("{format:?} is no format that is written here: jpg, png, webp, avif, gif, or auto"))?;
     let target = match output {
         Output::Format(format) => Target::Format(format),
         Output::Negotiate => Target::Best(Bucket::Avif),

@@ -8,6 +8,7 @@ use std::ptr::{NonNull, null_mut};
 use std::sync::Arc;
 
 use libwebp_sys as sys;
+use webp::BitstreamFeatures;
 
 use super::{Decoded, Error, Frames, Header, Model, animation, check_size, colour_of, frames_within, metadata, whole};
 use crate::base::{Format, Limits, Orientation, Size, Work};
@@ -136,10 +137,12 @@ impl Chunks {
                 }
                 b"VP8 " | b"VP8L" => {
                     pictures += 1;
-                    let (size, alpha) = if head[3] == b'L' { lossless(body) } else { lossy(body) }
+                    // libwebp takes a lone chunk for a file, and its header alone where the rest is not there yet.
+                    let picture = BitstreamFeatures::new(&bytes[at..at + 8 + body.len()])
                         .ok_or_else(|| broken("its picture's header is cut off or wrong"))?;
+                    let size = Size::new(picture.width(), picture.height());
                     if !extended {
-                        (chunks.size, chunks.alpha) = (size, alpha);
+                        (chunks.size, chunks.alpha) = (size, picture.has_alpha());
                     } else if !chunks.animated && size != chunks.size {
                         return Err(broken("its picture has not the size of its canvas"));
                     }
@@ -187,21 +190,6 @@ impl Chunks {
 /// 24 bits, little end first.
 fn triple(bytes: &[u8]) -> u32 {
     u32::from_le_bytes([bytes[0], bytes[1], bytes[2], 0])
-}
-
-/// A VP8 key frame's size.
-fn lossy(body: &[u8]) -> Option<(Size, bool)> {
-    let head = body.get(..10)?;
-    let side = |at: usize| u32::from(u16::from_le_bytes([head[at], head[at + 1]]) & 0x3fff);
-    (head[3..6] == [0x9d, 0x01, 0x2a] && side(6) > 0 && side(8) > 0).then(|| (Size::new(side(6), side(8)), false))
-}
-
-/// A VP8L picture's size, and whether it says that it uses alpha.
-fn lossless(body: &[u8]) -> Option<(Size, bool)> {
-    let head = body.get(..5)?;
-    let bits = u32::from_le_bytes([head[1], head[2], head[3], head[4]]);
-    let size = Size::new(1 + (bits & 0x3fff), 1 + (bits >> 14 & 0x3fff));
-    (head[0] == 0x2f).then_some((size, bits >> 28 & 1 != 0))
 }
 
 /// libwebp's incremental decoder.

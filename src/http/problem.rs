@@ -118,16 +118,18 @@ impl From<&serve::Error> for Problem {
 
 impl From<&plan::Error> for Problem {
     fn from(error: &plan::Error) -> Self {
-        let (status, code, title) = match error.kind {
-            ErrorKind::Malformed => (StatusCode::BAD_REQUEST, "malformed-url", "The URL is not of the grammar"),
-            ErrorKind::UnknownOption => (StatusCode::BAD_REQUEST, "unknown-option", "No such option"),
-            ErrorKind::BadValue => (StatusCode::BAD_REQUEST, "bad-value", "An option's value is not allowed"),
-            ErrorKind::UnknownPreset => (StatusCode::BAD_REQUEST, "unknown-preset", "No such preset"),
-            ErrorKind::UnknownFormat => (StatusCode::BAD_REQUEST, "unknown-format", "No such output format"),
-            ErrorKind::UnknownCategory => (StatusCode::NOT_FOUND, "unknown-category", "No such category"),
-            ErrorKind::BadSignature => (StatusCode::FORBIDDEN, "bad-signature", "The signature does not hold"),
-            ErrorKind::SignatureNeeded => (StatusCode::FORBIDDEN, "signature-needed", "The URL needs a signature"),
-            ErrorKind::Expired => (StatusCode::GONE, "expired", "The signed URL has expired"),
+        let (status, code) = error.kind.code();
+        let status = StatusCode::from_u16(status).expect("the codes of URL errors are statuses");
+        let title = match error.kind {
+            ErrorKind::Malformed => "The URL is not of the grammar",
+            ErrorKind::UnknownOption => "No such option",
+            ErrorKind::BadValue => "An option's value is not allowed",
+            ErrorKind::UnknownPreset => "No such preset",
+            ErrorKind::UnknownFormat => "No such output format",
+            ErrorKind::UnknownCategory => "No such category",
+            ErrorKind::BadSignature => "The signature does not hold",
+            ErrorKind::SignatureNeeded => "The URL needs a signature",
+            ErrorKind::Expired => "The signed URL has expired",
         };
         let at = match error.kind {
             ErrorKind::Malformed

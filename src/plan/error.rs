@@ -35,6 +35,23 @@ pub enum ErrorKind {
     Expired,
 }
 
+impl ErrorKind {
+    /// The HTTP status that such a URL is answered with, and the stable code of its problem document.
+    pub const fn code(self) -> (u16, &'static str) {
+        match self {
+            Self::Malformed => (400, "malformed-url"),
+            Self::UnknownOption => (400, "unknown-option"),
+            Self::BadValue => (400, "bad-value"),
+            Self::UnknownPreset => (400, "unknown-preset"),
+            Self::UnknownFormat => (400, "unknown-format"),
+            Self::UnknownCategory => (404, "unknown-category"),
+            Self::BadSignature => (403, "bad-signature"),
+            Self::SignatureNeeded => (403, "signature-needed"),
+            Self::Expired => (410, "expired"),
+        }
+    }
+}
+
 impl Error {
     /// An error about a piece of the URL, of which at most 80 bytes are quoted.
     pub(super) fn new(kind: ErrorKind, detail: impl Into<String>, at: &str) -> Self {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::fetch::Fetched;
 use super::wanted::Wanted;
@@ -61,6 +61,12 @@ pub(super) fn facts(order: &Order, sample: &Picture) -> Value {
     let facts = inspect::facts(sample);
     let header = &*order.header;
     let upright = header.upright();
+    // EXIF is a TIFF's own structure: its directories say what a block in another format would.
+    let exif = header.exif.as_deref().or((header.format == Format::Tiff).then_some(&*order.source));
+    let exif = exif.map(|exif| exif_json(exif, order.look.location)).filter(|facts| {
+        let mut facts = facts.as_object().into_iter().flat_map(Map::values);
+        header.exif.is_some() || facts.any(|fact| !fact.is_null())
+    });
     let colours: Vec<Value> = facts
         .dominant_colours
         .iter()
@@ -85,7 +91,7 @@ pub(super) fn facts(order: &Order, sample: &Picture) -> Value {
         "colour_model": model_name(header.model),
         "progressive": header.progressive,
         "icc_profile": header.icc.as_deref().and_then(inspect::icc_name),
-        "exif": header.exif.as_deref().map(|exif| exif_json(exif, order.look.location)),
+        "exif": exif,
         "dominant_colours": colours,
         "blurhash": facts.blurhash,
         "thumbhash": facts.thumbhash,

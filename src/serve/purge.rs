@@ -145,7 +145,7 @@ impl Origin {
             if let Some(derivatives) = &self.derivatives {
                 derivatives.drain(std::time::Duration::from_secs(2)).await;
                 match derivatives.delete(&key).await {
-                    Ok(()) => purged.deleted += 1,
+                    Ok(found) => purged.deleted += u64::from(found),
                     Err(error) => purged.stored &= outcome(Err(error)).stored,
                 }
             }
