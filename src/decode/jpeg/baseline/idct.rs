@@ -89,8 +89,8 @@ impl Transform {
             (Points::Two, Points::Two) => self.block::<2, 2, 2, 2>(batch, samples, stride),
             (Points::Four, Points::Four) => self.block::<4, 4, 4, 4>(batch, samples, stride),
             (Points::Eight, Points::Eight) => match batch.last {
-                0..=LAST_OF_FOUR => self.block::<8, 8, 4, 4>(batch, samples, stride),
-                0..=LAST_OF_DIAGONAL => self.block::<8, 8, 8, 4>(batch, samples, stride),
+                last if last <= LAST_OF_FOUR => self.block::<8, 8, 4, 4>(batch, samples, stride),
+                last if last <= LAST_OF_DIAGONAL => self.block::<8, 8, 8, 4>(batch, samples, stride),
                 _ => self.block::<8, 8, 8, 8>(batch, samples, stride),
             },
             (Points::Two, Points::One) => self.block::<2, 1, 2, 1>(batch, samples, stride),
