@@ -198,21 +198,24 @@ def main():
     parser.add_argument("--out", default=HERE)
     given = parser.parse_args()
     binary, pictures = fovea_binary(given.bin), photos(given.photos)
-    results = {"date": measure.today(), "machine": measure.machine(), "commit": measure.commit()}
-    parts = given.only.split(",")
-    if "upload" in parts:
-        results["upload"] = upload(binary, pictures)
-    if "ready" in parts:
-        results["ready"] = ready(binary, pictures)
-    if "folder" in parts:
-        results["folder"] = folder(binary, pictures, given.assets, min(given.assets, given.peer_assets))
     out = pathlib.Path(given.out)
-    (out / "results.json").write_text(json.dumps(results, indent=1) + "\n")
-    text = f"# Taking originals in\n\n{results['date']}, {results['machine']}, commit {results['commit']}. "
-    text += f"{len(pictures)} photos, over and over, each copy a content of its own.\n\n"
-    rows = [[f"{part}: {name.replace('_', ' ')}", number(value)]
-            for part in ("upload", "ready", "folder") for name, value in results.get(part, {}).items()]
-    text += markdown(["what", "value"], rows)
+    kept = out / "results.json"
+    # Parts that are not measured this time stay as they were, each with its own date.
+    results = json.loads(kept.read_text()) if kept.exists() else {}
+    doing = {
+        "upload": lambda: upload(binary, pictures),
+        "ready": lambda: ready(binary, pictures),
+        "folder": lambda: folder(binary, pictures, given.assets, min(given.assets, given.peer_assets)),
+    }
+    for part in given.only.split(","):
+        about = {"date": measure.today(), "machine": measure.machine(), "commit": measure.commit(), "photos": len(pictures)}
+        results[part] = {**about, "values": doing[part]()}
+    kept.write_text(json.dumps(results, indent=1) + "\n")
+    text = "# Taking originals in\n\nPhotos over and over, each copy a content of its own. See `run`.\n"
+    for part, result in results.items():
+        text += f"\n{part}: {result['date']}, {result['machine']}, commit {result['commit']}, {result['photos']} photos\n\n"
+        rows = [[name.replace("_", " "), number(value)] for name, value in result["values"].items()]
+        text += markdown(["what", "value"], rows)
     (out / "results.md").write_text(text)
     print(text)
 

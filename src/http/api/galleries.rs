@@ -262,16 +262,8 @@ pub async fn delete(
     params(("id" = String, Path), ("If-Match" = Option<String>, Header, description = "the revision that is changed")),
     responses((status = 200, body = GalleryView), (status = 404, body = ProblemDocument))
 )]
-pub async fn add(
-    State(api): State<Arc<Api>>,
-    caller: Caller,
-    headers: HeaderMap,
-    Place(id): Place<String>,
-    Told(told): Told<Items>,
-) -> Result<Response, Problem> {
-    let principal = caller.at_least(Role::Uploader)?;
-    let items = named(&api, principal, &told.items).await?;
-    changed(&api, principal, &headers, &id, GalleryChange::Add { items, at: told.at }).await
+pub async fn add(State(api): State<Arc<Api>>, asking: Asking, Told(told): Told<Items>) -> Result<Response, Problem> {
+    change_items(&api, asking, &told, Known::Must, |items| GalleryChange::Add { items, at: told.at }).await
 }
 
 /// Put a gallery's assets into another order.
@@ -280,16 +272,8 @@ pub async fn add(
     params(("id" = String, Path), ("If-Match" = Option<String>, Header, description = "the revision that is changed")),
     responses((status = 200, body = GalleryView), (status = 404, body = ProblemDocument))
 )]
-pub async fn order(
-    State(api): State<Arc<Api>>,
-    caller: Caller,
-    headers: HeaderMap,
-    Place(id): Place<String>,
-    Told(told): Told<Items>,
-) -> Result<Response, Problem> {
-    let principal = caller.at_least(Role::Uploader)?;
-    let items = named(&api, principal, &told.items).await?;
-    changed(&api, principal, &headers, &id, GalleryChange::Order(items)).await
+pub async fn order(State(api): State<Arc<Api>>, asking: Asking, Told(told): Told<Items>) -> Result<Response, Problem> {
+    change_items(&api, asking, &told, Known::Must, GalleryChange::Order).await
 }
 
 /// Take assets out of a gallery.
@@ -298,28 +282,37 @@ pub async fn order(
     params(("id" = String, Path), ("If-Match" = Option<String>, Header, description = "the revision that is changed")),
     responses((status = 200, body = GalleryView), (status = 404, body = ProblemDocument))
 )]
-pub async fn remove(
-    State(api): State<Arc<Api>>,
-    caller: Caller,
-    headers: HeaderMap,
-    Place(id): Place<String>,
-    Told(told): Told<Items>,
-) -> Result<Response, Problem> {
-    let principal = caller.at_least(Role::Uploader)?;
+pub async fn remove(State(api): State<Arc<Api>>, asking: Asking, Told(told): Told<Items>) -> Result<Response, Problem> {
     // What was deleted meanwhile can still be taken out.
-    let parts = |item: &Named| item.parts().map(|(category, id, _)| (category, id));
-    let items = told.items.iter().map(parts).collect::<Result<_, _>>()?;
-    changed(&api, principal, &headers, &id, GalleryChange::Remove(items)).await
+    change_items(&api, asking, &told, Known::NeedNot, GalleryChange::Remove).await
 }
 
-async fn changed(
+/// Who changes which gallery, and what they know of it.
+type Asking = (Caller, HeaderMap, Place<String>);
+
+/// Whether assets that are named must be there.
+enum Known {
+    Must,
+    NeedNot,
+}
+
+/// Changes the assets of a gallery.
+async fn change_items(
     api: &Api,
-    principal: &Principal,
-    headers: &HeaderMap,
-    id: &str,
-    change: GalleryChange,
+    (caller, headers, Place(id)): Asking,
+    told: &Items,
+    known: Known,
+    change: impl FnOnce(Vec<(String, String)>) -> GalleryChange,
 ) -> Result<Response, Problem> {
-    let gallery = api.catalog.change_gallery(principal.sees(), id, expected(headers)?, change).await?;
+    let principal = caller.at_least(Role::Uploader)?;
+    let items = match known {
+        Known::Must => named(api, principal, &told.items).await?,
+        Known::NeedNot => {
+            let parts = |item: &Named| item.parts().map(|(category, id, _)| (category, id));
+            told.items.iter().map(parts).collect::<Result<_, _>>()?
+        }
+    };
+    let gallery = api.catalog.change_gallery(principal.sees(), &id, expected(&headers)?, change(items)).await?;
     Ok(shown(StatusCode::OK, gallery))
 }
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
+use futures_util::future::BoxFuture;
 
 use super::Api;
 use super::extract::{Asked, Caller, Place};
@@ -106,9 +107,7 @@ pub async fn cancel(
     caller: Caller,
     Place(id): Place<String>,
 ) -> Result<Json<JobView>, Problem> {
-    let principal = changer(&api, &caller, &id).await?;
-    let job = api.queue.cancel(principal.sees(), &id).await?;
-    Ok(Json(whole(&api, job).await?))
+    change(&api, &caller, &id, |sees| api.queue.cancel(sees, &id)).await
 }
 
 /// Try a job again that failed or was cancelled.
@@ -124,18 +123,21 @@ pub async fn retry(
     caller: Caller,
     Place(id): Place<String>,
 ) -> Result<Json<JobView>, Problem> {
-    let principal = changer(&api, &caller, &id).await?;
-    let job = api.queue.retry(principal.sees(), &id).await?;
-    Ok(Json(whole(&api, job).await?))
+    change(&api, &caller, &id, |sees| api.queue.retry(sees, &id)).await
 }
 
-/// Who changes a job: an uploader, in the categories that the key is for.
-async fn changer<'a>(api: &Api, caller: &'a Caller, id: &str) -> Result<&'a Principal, Problem> {
+/// Changes a job as an uploader may, in the categories that the key is for.
+async fn change<'a>(
+    api: &Api,
+    caller: &'a Caller,
+    id: &str,
+    change: impl FnOnce(Option<&'a str>) -> BoxFuture<'a, Result<Job, catalog::Error>>,
+) -> Result<Json<JobView>, Problem> {
     let principal = caller.at_least(Role::Uploader)?;
     let job = api.catalog.job(principal.sees(), id).await?;
-    if job.subject.is_none_or(|subject| principal.may_in(&subject.category)) {
-        Ok(principal)
-    } else {
-        Err(catalog::Error::NotFound.into())
+    if !job.subject.is_none_or(|subject| principal.may_in(&subject.category)) {
+        return Err(catalog::Error::NotFound.into());
     }
+    let job = change(principal.sees()).await?;
+    Ok(Json(whole(api, job).await?))
 }
