@@ -26,7 +26,8 @@ const METHOD: c_int = 2;
 /// waits. Here quality is how hard it tries, not how well it looks.
 const LOSSLESS_EFFORT: (c_int, f32) = (2, 25.0);
 
-/// The same for [`Effort::Small`], preset 6. (Lossy pictures have one effort: method 4 is no surer to be smaller.)
+/// The same for [`Effort::Small`], preset 6, of which photos of a few hundred pixels gain nothing: the smaller of this and the
+/// usual is taken. (Lossy pictures have one effort: method 4 is no surer to be smaller.)
 const LOSSLESS_SMALL: (c_int, f32) = (4, 75.0);
 
 /// The same for [`Effort::Quick`], preset 0: a photo of 800 pixels takes 20 ms and 562 KB instead of 114 ms and 504 KB.
@@ -35,6 +36,15 @@ const LOSSLESS_QUICK: (c_int, f32) = (0, 0.0);
 
 /// Encodes a still picture.
 pub fn encode(picture: &Picture, settings: &Settings, work: &Work) -> Result<Vec<u8>, Error> {
+    let file = encode_once(picture, settings, work)?;
+    if !settings.lossless || settings.effort != Effort::Small {
+        return Ok(file);
+    }
+    let usual = encode_once(picture, &Settings { effort: Effort::Usual, ..settings.clone() }, work)?;
+    Ok(if usual.len() < file.len() { usual } else { file })
+}
+
+fn encode_once(picture: &Picture, settings: &Settings, work: &Work) -> Result<Vec<u8>, Error> {
     let mut source = Source::of(picture, settings, work)?;
     let config = config(settings)?;
     let mut out: Vec<u8> = Vec::new();

@@ -8,6 +8,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use serde_json::json;
+use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::{Error, Origin, Purge, Purged};
@@ -28,10 +29,14 @@ const LOOK_EVERY: Duration = Duration::from_millis(300);
 /// Events that are read at once.
 const PAGE: u32 = 500;
 
+/// Purges that wait to be repeated in the store. More of them, and no further events are read before some are done.
+const AGAIN_MAX: usize = 1024;
+
 /// Whether a purge that this process is told of takes objects out of the store too.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Store {
-    /// It is the fleet's: whoever was asked has done it.
+    /// It is the fleet's: whoever was asked has done it. What this origin was about to write then may have landed behind the
+    /// deletion, so that an asset's and a URL's are repeated here.
     Shared,
     /// It is this machine's.
     Own,
@@ -72,24 +77,35 @@ impl Origin {
         let mut after = None;
         let mut told = catalog.follow();
         let mut heard = Instant::now();
-        loop {
-            let read = tokio::time::timeout(TRUSTED, self.catch_up(&catalog, &mut after, store)).await;
-            if matches!(read, Ok(Ok(()))) {
-                heard = Instant::now();
-                if !self.informed.swap(true, Ordering::AcqRel) {
-                    tracing::info!("the catalog tells of purges again; memory is trusted");
+        let (again, mut asked) = mpsc::channel(AGAIN_MAX);
+        let repeat = async {
+            while let Some(what) = asked.recv().await {
+                if let Err(error) = self.purge_here(&what).await {
+                    tracing::debug!(?what, %error, "a purge that does not concern this origin");
                 }
-            } else if heard.elapsed() > TRUSTED && self.informed.swap(false, Ordering::AcqRel) {
-                tracing::warn!(
-                    "the catalog does not tell of purges; what is in memory is not trusted, and the store is asked"
-                );
-                self.turn();
             }
-            tokio::select! {
-                _ = told.changed() => {}
-                () = tokio::time::sleep(LOOK_EVERY) => {}
+        };
+        let listen = async {
+            loop {
+                let read = tokio::time::timeout(TRUSTED, self.catch_up(&catalog, &mut after, store, &again)).await;
+                if matches!(read, Ok(Ok(()))) {
+                    heard = Instant::now();
+                    if !self.informed.swap(true, Ordering::AcqRel) {
+                        tracing::info!("the catalog tells of purges again; memory is trusted");
+                    }
+                } else if heard.elapsed() > TRUSTED && self.informed.swap(false, Ordering::AcqRel) {
+                    tracing::warn!(
+                        "the catalog does not tell of purges; what is in memory is not trusted, and the store is asked"
+                    );
+                    self.turn();
+                }
+                tokio::select! {
+                    _ = told.changed() => {}
+                    () = tokio::time::sleep(LOOK_EVERY) => {}
+                }
             }
-        }
+        };
+        tokio::join!(repeat, listen);
     }
 
     async fn catch_up(
@@ -97,6 +113,7 @@ impl Origin {
         catalog: &Catalog,
         after: &mut Option<i64>,
         store: Store,
+        again: &mpsc::Sender<Purge>,
     ) -> Result<(), crate::catalog::Error> {
         let mut from = match *after {
             Some(from) => from,
@@ -108,7 +125,7 @@ impl Origin {
             let events = catalog.events(from, &filter, PAGE).await?;
             let more = events.len() == PAGE as usize;
             for event in &events {
-                self.told(event, store).await;
+                self.told(event, store, again).await;
             }
             // Up to what was there before the question, or to what was answered: nothing in between is of the kind.
             from = events.last().map_or(from, |event| event.seq).max(if more { from } else { last });
@@ -119,7 +136,7 @@ impl Origin {
         }
     }
 
-    async fn told(&self, event: &Event, store: Store) {
+    async fn told(&self, event: &Event, store: Store, again: &mpsc::Sender<Purge>) {
         if event.data["by"] == self.name.as_str() {
             return;
         }
@@ -133,6 +150,9 @@ impl Origin {
         if let Err(error) = done {
             // A category that is configured at others.
             tracing::debug!(?what, %error, "a purge that does not concern this origin");
+        } else if store == Store::Shared && matches!(what, Purge::Asset { .. } | Purge::Url(_)) {
+            // Nobody receives any more only where the origin is at its end.
+            drop(again.send(what).await);
         }
     }
 }
