@@ -2,8 +2,8 @@
 //! pixel is.
 //!
 //! Huffman tables are the standard ones: optimised ones cost 2.8 times the CPU for 0.7 % of the bytes. A file in several scans
-//! always has its own; it is what [`Effort::Small`] makes: 2 to 7 % smaller for seven to ten times the encoder's time (four photos at
-//! 800 pixels, 1 to 2 ms against 7 to 20). libjpeg-turbo cannot be stopped on the way; a 12 MP picture takes about 60 ms.
+//! always has its own; it is what [`Effort::Small`] makes: 2 to 7 % smaller for three to ten times the encoder's time (four photos at
+//! 800 pixels, 1 to 7 ms against 7 to 23). libjpeg-turbo cannot be stopped on the way; a 12 MP picture takes about 60 ms.
 
 use turbojpeg::{Compressor, Image, PixelFormat, Subsamp};
 

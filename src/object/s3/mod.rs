@@ -30,8 +30,9 @@ const KEYS_MAX: i32 = 1000;
 const PAGES_MAX: usize = 10_000;
 /// How often a conditional put is tried that met another one.
 const PUT_TRIES: usize = 3;
-/// Uploads in parts that have all their parts under way that they may; further ones share with them.
-const UPLOADS_AT_FULL_SPEED: usize = 2;
+/// Uploads in parts that have all their parts under way that they may; further ones share with them. A part under way holds a few
+/// megabytes.
+const UPLOADS_AT_FULL_SPEED: usize = 1;
 /// A key's longest, in bytes; the protocol's own bound.
 const KEY_BYTES_MAX: usize = 1024;
 
