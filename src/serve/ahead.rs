@@ -46,7 +46,7 @@ impl Origin {
     }
 
     /// The same for several paths, whose outcomes come in their order. Those of one original are wanted at the same time, so that
-    /// they are made of one decode where they take the same of it: at most [`FAMILY_MAX`] are under way.
+    /// they are made of one decode where they take the same of it: at most `FAMILY_MAX` are under way.
     pub async fn family(self: &Arc<Self>, paths: &[String], deadline: Deadline) -> Vec<Result<Prepared, Error>> {
         let mut outcomes = Vec::with_capacity(paths.len());
         for some in paths.chunks(FAMILY_MAX) {
