@@ -93,6 +93,14 @@ async fn an_answer_is_never_larger_than_the_original_at_its_size() {
             assert!(answer.body.len() <= original, "{name}{quality}: {} of {original} bytes", answer.body.len());
         }
     }
+    // Turned, the original's bytes cannot stand for an answer; a lower quality makes it no larger.
+    let original = server.get("/pics/mountains.jpg/v1/orig.jpg").await.body.len();
+    for turned in ["rot_90,q_100", "flip_h,q_98"] {
+        let answer = server.get(&format!("/pics/mountains.jpg/v1/{turned}.jpg")).await;
+        assert_eq!(answer.status, 200, "{turned}");
+        let (length, half) = (answer.body.len(), original / 2);
+        assert!((half..=original).contains(&length), "{turned}: {length} of {original} bytes");
+    }
 }
 
 #[tokio::test]

@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use super::form::Mezzanines;
 use super::{Error, Job, SharedHeader, animation, still};
-use crate::base::{Digest, Format, Limits, Size, Stage, Stages, Work};
+use crate::base::{Digest, Format, Limits, Orientation, Size, Stage, Stages, Work};
 use crate::decode::{self, Header, Want};
 use crate::encode;
 use crate::inspect;
@@ -261,18 +261,39 @@ impl Order {
 
     /// Whether the result shows the original's own pixels, so that the original's bytes could stand for it.
     pub(super) fn unchanged(&self, geometry: &Geometry) -> bool {
-        let plan = &self.plan;
-        let whole =
-            geometry.region == [0.0, 0.0, f64::from(self.original.size.width), f64::from(self.original.size.height)];
-        whole
+        self.untouched(geometry)
             && geometry.scaled == self.original.size
             && geometry.canvas == self.original.size
-            && geometry.turn == crate::base::Orientation::Upright
+            && self.upright(geometry)
+    }
+
+    /// Most bytes of a still result. Where it shows the whole original at its size and in its format, only turned, the original's
+    /// bytes cannot stand for it, but it may not be larger either.
+    pub(super) fn bytes_max(&self, format: Format) -> Result<Option<u32>, Error> {
+        let geometry = self.geometry()?;
+        let pixels = self.original.size.pixels();
+        let turned = format == self.original.format
+            && self.header.size == self.original.size
+            && self.original.frames == 1
+            && (geometry.scaled.pixels(), geometry.canvas.pixels()) == (pixels, pixels)
+            && self.untouched(&geometry)
+            && !self.upright(&geometry);
+        let original = turned.then(|| u32::try_from(self.source.len()).unwrap_or(u32::MAX));
+        Ok(self.plan.bytes_max.into_iter().chain(original).min())
+    }
+
+    /// Whether nothing is left out of the original, and nothing done to it but resizing and turning.
+    fn untouched(&self, geometry: &Geometry) -> bool {
+        let plan = &self.plan;
+        geometry.region == [0.0, 0.0, f64::from(self.original.size.width), f64::from(self.original.size.height)]
             && plan.blur == 0.0
             && plan.sharpen == 0.0
             && !plan.gray
             && (plan.background.is_none() || !self.original.alpha)
-            && self.original.orientation == crate::base::Orientation::Upright
+    }
+
+    fn upright(&self, geometry: &Geometry) -> bool {
+        geometry.turn == Orientation::Upright && self.original.orientation == Orientation::Upright
     }
 }
 

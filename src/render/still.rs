@@ -65,8 +65,8 @@ pub(super) fn encoded(
         settings.icc = Some(profile.clone());
     }
     work.check()?;
-    let (bytes, quality) =
-        timed(&mut stages, Stage::Encode, || encode_within(picture, settings, order.plan.bytes_max, work))?;
+    let bytes_max = order.bytes_max(choice.format)?;
+    let (bytes, quality) = timed(&mut stages, Stage::Encode, || encode_within(picture, settings, bytes_max, work))?;
     stages.left(Stage::Encode, bytes.len() as u64);
     Ok(Rendered { bytes, format: choice.format, size: picture.size, quality, damaged, stages })
 }
