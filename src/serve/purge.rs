@@ -139,15 +139,18 @@ impl Origin {
             // Its variants are keyed by what the source said of the original at the time, of which any may be stored.
             return self.purge_asset(&request.category, &request.id).await;
         }
+        let keys = all_keys_of(&category, &request);
+        for key in &keys {
+            self.memory.forget(key);
+        }
         let mut purged = Purged { deleted: 0, stored: true };
-        for key in all_keys_of(&category, &request) {
-            self.memory.forget(&key);
-            if let Some(derivatives) = &self.derivatives {
-                derivatives.drain(std::time::Duration::from_secs(2)).await;
-                match derivatives.delete(&key).await {
-                    Ok(found) => purged.deleted += u64::from(found),
-                    Err(error) => purged.stored &= outcome(Err(error)).stored,
-                }
+        let Some(derivatives) = &self.derivatives else { return Ok(purged) };
+        // What waits to be written may be one of them; it must not land after the deletion.
+        derivatives.drain(std::time::Duration::from_secs(2)).await;
+        for key in &keys {
+            match derivatives.delete(key).await {
+                Ok(found) => purged.deleted += u64::from(found),
+                Err(error) => purged.stored &= outcome(Err(error)).stored,
             }
         }
         Ok(purged)
