@@ -26,7 +26,7 @@ pub use backoff::{Backoff, Failure};
 pub use board::{Board, Dependency, Outcome, Pressure};
 pub use embedded::embedded;
 pub use priority::{Facts, Priorities};
-pub use task::{SYSTEM, Sweep, Task, batch};
+pub use task::{SYSTEM, Sweep, Task, batch, reprocess};
 
 /// How a queue treats its jobs.
 #[derive(Clone, PartialEq, Debug)]
