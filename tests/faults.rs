@@ -172,7 +172,7 @@ impl Cluster {
         let begun = Instant::now();
         for node in self.nodes.iter().filter(|node| node.role != "work") {
             loop {
-                let url = format!("http://{}/ready", node.api).parse().unwrap();
+                let url = format!("http://{}/health/ready", node.api).parse().unwrap();
                 let asked = tokio::time::timeout(Duration::from_secs(1), client.get(url)).await;
                 if matches!(&asked, Ok(Ok(answer)) if answer.status() == 200) {
                     break;
