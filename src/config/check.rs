@@ -33,6 +33,7 @@ impl Config {
         check.keys();
         check.telemetry();
         check.jobs();
+        check.nats();
         for (name, category) in self.categories() {
             check.category(name, category);
         }
@@ -224,6 +225,36 @@ impl Check<'_> {
         self.must((1..=100).contains(&worker.failures_percent_max), "worker.failures_percent_max", || {
             "must be from 1 to 100".to_owned()
         });
+    }
+
+    fn nats(&mut self) {
+        let nats = &self.config.nats;
+        if !nats.url.is_empty()
+            && let Err(what) = crate::broker::check_urls(nats.url.expose())
+        {
+            self.must(false, "nats.url", || what);
+        }
+        self.must(nats.user.is_some() != nats.password.is_empty(), "nats.user", || {
+            "nats.user and nats.password go together: set both or none".to_owned()
+        });
+        let ways = [nats.user.is_some(), !nats.token.is_empty(), !nats.nkey_seed.is_empty()];
+        let ways = ways.into_iter().chain([nats.credentials_file.is_some()]).filter(|set| *set).count();
+        self.must(ways <= 1, "nats.user", || {
+            "of nats.user, nats.token, nats.nkey_seed and nats.credentials_file one at most is set".to_owned()
+        });
+        self.must(nats.tls_certificate.is_some() == nats.tls_key.is_some(), "nats.tls_certificate", || {
+            "nats.tls_certificate and nats.tls_key go together: set both or none".to_owned()
+        });
+        self.file(nats.credentials_file.as_ref(), "nats.credentials_file");
+        self.file(nats.tls_ca_file.as_ref(), "nats.tls_ca_file");
+        self.file(nats.tls_certificate.as_ref(), "nats.tls_certificate");
+        self.file(nats.tls_key.as_ref(), "nats.tls_key");
+        self.must(is_kid(&nats.prefix), "nats.prefix", || {
+            "must be 1 to 32 letters, digits, hyphens and underscores".to_owned()
+        });
+        self.must((1..=5).contains(&nats.replicas), "nats.replicas", || "must be from 1 to 5".to_owned());
+        self.at_least_one(nats.connect_timeout_ms, "nats.connect_timeout_ms");
+        self.at_least_one(nats.request_timeout_ms, "nats.request_timeout_ms");
     }
 
     fn category(&mut self, name: &str, category: &Category) {

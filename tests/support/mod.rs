@@ -4,6 +4,7 @@
 pub mod api;
 pub mod fovea;
 pub mod hostile;
+pub mod nats;
 pub mod origin;
 pub mod postgres;
 pub mod process;
