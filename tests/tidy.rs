@@ -16,7 +16,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("net", &[]),
     ("broker", &[]),
     ("catalog", &[]),
-    ("queue", &["catalog"]),
+    ("queue", &["broker", "catalog"]),
     ("popularity", &["catalog"]),
     ("source", &["object", "net"]),
     ("decode", &["pixels"]),
