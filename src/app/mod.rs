@@ -11,4 +11,4 @@ mod work;
 pub use broker::broker;
 pub use origin::{look, origin, urls};
 pub use serve::{Role, serve};
-pub use work::{board, catalog, migrate, move_catalog, priorities, queue, work, workers};
+pub use work::{board, catalog, migrate, move_catalog, priorities, queue, replay, work, workers};

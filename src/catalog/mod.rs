@@ -129,6 +129,11 @@ pub fn is_url(url: &str) -> bool {
     engine::Place::of(url).is_ok()
 }
 
+/// Whether a URL names a catalog that several machines may share.
+pub fn is_server_url(url: &str) -> bool {
+    matches!(engine::Place::of(url), Ok(engine::Place::Server(_)))
+}
+
 /// A part of a list, and where the next begins.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Page<T> {
@@ -187,7 +192,7 @@ impl Catalog {
 
     /// Whether other machines may share it.
     pub fn is_shared(&self) -> bool {
-        matches!(engine::Place::of(&self.inner.settings.url), Ok(engine::Place::Server(_)))
+        is_server_url(&self.inner.settings.url)
     }
 
     /// What time it is, in milliseconds since 1970.

@@ -208,6 +208,7 @@ impl Check<'_> {
         self.at_least_one(queue.size_max, "queue.size_max");
         self.at_least_one(queue.deliveries_max.into(), "queue.deliveries_max");
         self.must(queue.lease_ms >= 100, "queue.lease_ms", || "must be at least 100".to_owned());
+        self.must((1..=1000).contains(&queue.window), "queue.window", || "must be from 1 to 1000".to_owned());
         self.must(!queue.pauses_ms.is_empty(), "queue.pauses_ms", || "must hold a pause".to_owned());
         self.must(queue.concede_ms.len() == 4, "queue.concede_ms", || {
             "must hold four times: for critical, high, normal and low".to_owned()
@@ -237,6 +238,12 @@ impl Check<'_> {
         self.must(nats.user.is_some() != nats.password.is_empty(), "nats.user", || {
             "nats.user and nats.password go together: set both or none".to_owned()
         });
+        self.must(
+            nats.url.is_empty() || crate::catalog::is_server_url(self.config.catalog.url.expose()),
+            "nats.url",
+            // A worker would take another machine's jobs for old ones, and throw their messages away.
+            || "a broker is for processes that share a catalog: set catalog.url to postgres://…".to_owned(),
+        );
         let ways = [nats.user.is_some(), !nats.token.is_empty(), !nats.nkey_seed.is_empty()];
         let ways = ways.into_iter().chain([nats.credentials_file.is_some()]).filter(|set| *set).count();
         self.must(ways <= 1, "nats.user", || {

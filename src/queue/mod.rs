@@ -12,6 +12,7 @@ mod board;
 mod embedded;
 mod jetstream;
 mod priority;
+mod replay;
 #[cfg(test)]
 pub(crate) mod suite;
 mod task;
@@ -29,6 +30,7 @@ pub use board::{Board, Dependency, Outcome, Pressure};
 pub use embedded::embedded;
 pub use jetstream::{Handing, jetstream};
 pub use priority::{Facts, Priorities};
+pub use replay::{Since, replay};
 pub use task::{SYSTEM, Sweep, Task, batch};
 
 /// How a queue treats its jobs.
