@@ -529,16 +529,18 @@ async fn a_preset_that_changes_is_made_anew_of_what_had_it() {
     assert_eq!(reprocessed(&server).await, json!([]), "what was never seen has not changed");
     let server = server.restart(&config("w_60")).await;
     let begun = std::time::Instant::now();
-    let variants = loop {
-        let jobs = server.root().get("/v1/jobs?kind=prewarm&status=completed").await.json()["items"].clone();
-        let all = jobs.as_array().unwrap();
-        if all.len() == 2 {
-            break all[0]["variants"].clone();
+    let batch = loop {
+        let jobs = server.root().get("/v1/jobs?kind=batch&status=completed").await.json()["items"].clone();
+        if let Some(batch) = jobs.as_array().unwrap().first() {
+            break batch.clone();
         }
         assert!(begun.elapsed() < Duration::from_secs(20), "{jobs} {}", reprocessed(&server).await);
         tokio::time::sleep(Duration::from_millis(50)).await;
     };
-    assert_eq!((&variants[0]["variant"], &variants[0]["width"]), (&json!("wee.webp"), &json!(60)), "{variants}");
+    assert_eq!(batch["progress"], json!({ "done": 2, "failed": 0, "total": 2, "remaining_ms": null }), "{batch}");
+    let asset = server.root().get("/v1/assets/shop/a.jpg").await.json();
+    let variant = &asset["versions"][0]["variants"][0];
+    assert_eq!((&variant["variant"], &variant["width"]), (&json!("wee.webp"), &json!(60)), "{asset}");
     let answer = server.get(&url).await;
     assert!(answer.header("cache-status").contains("hit"), "{answer:?}");
     assert_eq!(reprocessed(&server).await.as_array().unwrap().len(), 1);

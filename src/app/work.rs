@@ -16,7 +16,7 @@ use crate::catalog::{self, Catalog};
 use crate::config::{self, Config};
 use crate::object::ObjectStore;
 use crate::popularity::{self, Coverage, Popularity};
-use crate::queue::{self, Backoff, Board, Handing, NewJob, Pressure, Priorities, Priority, Queue, SYSTEM, Since, Task};
+use crate::queue::{self, Backoff, Board, Handing, Pressure, Priorities, Queue, SYSTEM, Since};
 use crate::serve::Origin;
 use crate::telemetry;
 use crate::worker::{self, Parts, Worker};
@@ -119,9 +119,7 @@ pub async fn notice_changes(config: &Config, catalog: &Catalog) {
     let presets = config.presets.all.iter().fold(String::new(), |all, (name, text)| all + name + "=" + text + "\n");
     for (name, category) in config.categories().filter(|(_, category)| category.ingest) {
         let value = Digest::of_parts(&[&look(category).digest().0, presets.as_bytes()]).hex(32);
-        let task = Task::Reprocess { category: name.to_owned(), after: None };
-        let job = NewJob { dedupe: Some(format!("reprocess {name}")), ..task.job(SYSTEM, None, Priority::Low) };
-        match catalog.mark(&format!("look {name}"), &value, job).await {
+        match catalog.mark(&format!("look {name}"), &value, queue::reprocess(SYSTEM, name, None)).await {
             Ok(true) => tracing::info!(category = name, "its presets or settings changed: variants are made anew"),
             Ok(false) => {}
             Err(error) => return tracing::debug!(%error, "whether settings changed could not be told"),

@@ -37,6 +37,7 @@ mod records;
 mod schedules;
 #[cfg(test)]
 #[path = "../../tests/support/postgres.rs"]
+#[allow(dead_code)]
 pub(crate) mod server;
 mod sql;
 mod sqlite;

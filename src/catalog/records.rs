@@ -52,6 +52,40 @@ impl Catalog {
     }
 }
 
+impl Catalog {
+    /// Notes what was made of one asset of a partition, and that the partition has come as far as `at`: a later try goes on behind it.
+    /// Counts only while the lease holds. Variants of an asset that is gone meanwhile are passed over.
+    pub async fn record_step(&self, job: &Job, variants: Vec<Variant>, well: bool, at: &str) -> Result<(), Error> {
+        let (id, lease, at) = (job.id.clone(), job.lease, at.to_owned());
+        self.write(move |tx| {
+            Box::pin(async move {
+                let mut job = tx.job(None, &id).await?;
+                if job.lease != lease || job.state != JobState::Processing {
+                    return Err(Error::Conflict);
+                }
+                for variant in &variants {
+                    match tx.record_variant(&job, variant).await {
+                        Ok(()) | Err(Error::NotFound) => {}
+                        Err(error) => return Err(error),
+                    }
+                }
+                let counted = if well { &mut job.done } else { &mut job.failed };
+                *counted += 1;
+                job.total = job.total.max(job.done + job.failed);
+                job.result = json!({ "at": at });
+                tx.run(
+                    "UPDATE jobs SET done = $2, failed = $3, total = $4, result = $5, revision = revision + 1 WHERE id = $1",
+                    values![&job.id, job.done, job.failed, job.total, &job.result],
+                )
+                .await?;
+                let data = json!({ "done": job.done, "failed": job.failed, "total": job.total });
+                tx.append(job.event("job.progress", data)).await
+            })
+        })
+        .await
+    }
+}
+
 /// Puts a variant among the job's results, in the place of an earlier try of it.
 fn note(job: &mut Job, variant: &Variant) {
     let entry = json!({

@@ -634,7 +634,7 @@ async fn both_dialects_have_one_schema() {
 
 async fn a_change_is_noticed_once(make: Make) {
     let Kept { catalog, .. } = make();
-    let job = || NewJob::new("system", Kind::Reprocess, Priority::Low, None, json!({}));
+    let job = || vec![NewJob::new("system", Kind::Reprocess, Priority::Low, None, json!({}))];
     assert!(!catalog.mark("look shoes", "1", job()).await.unwrap(), "what was never seen has not changed");
     assert!(!catalog.mark("look shoes", "1", job()).await.unwrap());
     assert_eq!(count(&catalog, "jobs").await, 0);

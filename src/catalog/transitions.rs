@@ -158,12 +158,11 @@ impl Catalog {
 impl Tx {
     async fn end(&mut self, job: Job, ended: Ended) -> Result<(), Error> {
         match ended {
+            Ended::Completed { follow, .. } if job.cancelling && !follow.is_empty() => self.cancelled(job).await,
             Ended::Completed { result, follow } => {
-                self.completed(job, result).await?;
-                for next in follow {
-                    self.push(next).await?;
-                }
-                Ok(())
+                // First what follows, so that a batch with this as its last part does not end before them.
+                self.push_all(follow).await?;
+                self.completed(job, result).await
             }
             Ended::Next { kind, payload, result, total } => self.next(job, kind, payload, result, total).await,
             Ended::Retry(retrying) => self.retrying(job, retrying).await,

@@ -31,7 +31,7 @@ pub use embedded::embedded;
 pub use jetstream::{Handing, jetstream};
 pub use priority::{Facts, Priorities};
 pub use replay::{Since, replay};
-pub use task::{SYSTEM, Sweep, Task, batch};
+pub use task::{SYSTEM, Sweep, Task, batch, reprocess};
 
 /// How a queue treats its jobs.
 #[derive(Clone, PartialEq, Debug)]

@@ -32,7 +32,7 @@ macro_rules! queue_suite {
             a_job_that_kills_its_workers_is_given_up, equal_names_are_one_job, failures_are_tried_again_then_dead,
             dead_letters_can_be_read_requeued_and_discarded, a_broken_image_is_dead_at_once,
             urgent_jobs_go_first_and_no_other_starves, owners_take_turns, kinds_are_bounded, what_is_released_is_not_counted,
-            cancelled_jobs_stop, a_batch_ends_with_its_parts, a_job_goes_on_as_its_next_step, above_its_bound_nothing_is_taken,
+            cancelled_jobs_stop, a_batch_ends_with_its_parts, a_batch_grows_by_what_its_parts_find, a_job_goes_on_as_its_next_step, above_its_bound_nothing_is_taken,
             a_cleared_queue_is_empty, many_workers_take_each_job_once,
         );
     };
@@ -290,6 +290,41 @@ pub(crate) async fn cancelled_jobs_stop(make: Make) {
     assert!(matches!(bench.queue.cancel(None, &held.id).await, Err(Error::State(_))));
     assert_eq!(bench.queue.retry(None, &held.id).await.unwrap().state, JobState::Queued);
     assert_eq!(bench.claim(1).await.remove(0).id, held.id);
+}
+
+pub(crate) async fn a_batch_grows_by_what_its_parts_find(make: Make) {
+    let bench = make(Settings::default()).await;
+    let jobs = || {
+        let mut jobs = batch("ann", vec![job("ann", Priority::Low)]);
+        jobs[0].dedupe = Some("one at a time".to_owned());
+        jobs
+    };
+    let ids = bench.push(jobs()).await;
+    let again = bench.queue.push(jobs(), None).await.unwrap();
+    assert_eq!(
+        (again.len(), &again[0].id, again[0].existed),
+        (1, &ids[0], true),
+        "no parts are added to one that is there"
+    );
+    let whole = async || bench.catalog.job(None, &ids[0]).await.unwrap();
+    let first = bench.claim(5).await.remove(0);
+    let found = || NewJob { parent: Some(ids[0].clone()), ..job("ann", Priority::Low) };
+    bench.queue.end(&first, Ended::Completed { result: json!({}), follow: vec![found(), found()] }).await.unwrap();
+    assert_eq!((whole().await.state, whole().await.done, whole().await.total), (JobState::Processing, 1, 3));
+    let parts = bench.claim(5).await;
+    assert_eq!(parts.len(), 2);
+    for part in &parts {
+        bench.complete(part).await;
+    }
+    assert_eq!((whole().await.state, whole().await.done, whole().await.total), (JobState::Completed, 3, 3));
+    // What is taken back while a part of it is at work finds nothing more.
+    let ids = bench.push(jobs()).await;
+    let first = bench.claim(5).await.remove(0);
+    bench.queue.cancel(None, &ids[0]).await.unwrap();
+    let found = NewJob { parent: Some(ids[0].clone()), ..job("ann", Priority::Low) };
+    bench.queue.end(&first, Ended::Completed { result: json!({}), follow: vec![found] }).await.unwrap();
+    assert_eq!(bench.state(&ids[0]).await, JobState::Cancelled);
+    assert!(bench.claim(5).await.is_empty());
 }
 
 pub(crate) async fn a_batch_ends_with_its_parts(make: Make) {

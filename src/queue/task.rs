@@ -37,12 +37,21 @@ pub enum Task {
     Delete {},
     /// Forget what was made of an asset.
     Purge {},
-    /// Make anew what was made of a category.
+    /// Cut a category into partitions, as further parts of the batch that this is a part of.
     Reprocess {
         /// The category.
         category: String,
-        /// Where the last part ended: assets after this one.
+        /// Where the last partition ended: assets after this one.
         after: Option<String>,
+    },
+    /// Make anew what was made of the assets in a stretch of a category.
+    Partition {
+        /// The category.
+        category: String,
+        /// Assets after this one, as a page's cursor says it.
+        after: Option<String>,
+        /// Up to this asset's id, and with it.
+        upto: String,
     },
     /// Remove what is past its time.
     Cleanup {
@@ -74,6 +83,7 @@ impl Task {
             Self::Delete {} => Kind::Delete,
             Self::Purge {} => Kind::Purge,
             Self::Reprocess { .. } => Kind::Reprocess,
+            Self::Partition { .. } => Kind::Partition,
             Self::Cleanup { .. } => Kind::Cleanup,
         }
     }
@@ -104,6 +114,18 @@ impl Task {
         }
         serde_json::from_value(payload).map_err(|error| Error::Corrupt(format!("a job's payload: {error}")))
     }
+}
+
+/// The batch that makes anew what was made of a category: at first the job that cuts it into partitions, which are added to it. While one
+/// is under way, a second is the same.
+pub fn reprocess(owner: &str, category: &str, trace: Option<String>) -> Vec<NewJob> {
+    let task = Task::Reprocess { category: category.to_owned(), after: None };
+    let mut jobs = batch(owner, vec![NewJob { trace: trace.clone(), ..task.job(owner, None, Priority::Low) }]);
+    if let Some(whole) = jobs.first_mut() {
+        whole.dedupe = Some(format!("reprocess {category}"));
+        whole.trace = trace;
+    }
+    jobs
 }
 
 /// Many jobs as one with a progress: the first of the answer is the batch, the others are its parts.

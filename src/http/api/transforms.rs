@@ -217,7 +217,7 @@ pub struct Reprocess {
 /// found, not made.
 #[utoipa::path(
     post, path = "/v1/reprocess", tag = "jobs", request_body = Reprocess,
-    responses((status = 202, description = "jobs for its assets follow", body = Begun), (status = 404, body = ProblemDocument))
+    responses((status = 202, description = "a batch, of which each part makes a stretch of the category", body = Begun), (status = 404, body = ProblemDocument))
 )]
 pub async fn reprocess(
     State(api): State<Arc<Api>>,
@@ -230,11 +230,9 @@ pub async fn reprocess(
         return Err(Problem::from(&crate::ingest::Error::NoCategory(told.category)));
     }
     let owner = principal.sees().unwrap_or(queue::SYSTEM);
-    let dedupe = Some(format!("reprocess {}", told.category));
-    let task = Task::Reprocess { category: told.category, after: None };
     let trace = client::trace(&headers).map(|trace| trace.to_string());
-    let job = NewJob { dedupe, trace, ..task.job(owner, None, Priority::Low) };
-    let pushed = api.queue.push(vec![job], Some(api.settings.queue_max)).await?;
+    let jobs = queue::reprocess(owner, &told.category, trace);
+    let pushed = api.queue.push(jobs, Some(api.settings.queue_max)).await?;
     let job_id = pushed.into_iter().next().map(|pushed| pushed.id).ok_or(catalog::Error::NotFound)?;
     let body = Begun { status_url: job_path(&job_id), job_id: job_id.clone(), urls: BTreeMap::new() };
     Ok(accepted(body, &job_id))

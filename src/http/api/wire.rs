@@ -272,12 +272,26 @@ impl VariantView {
 /// How far a job is.
 #[derive(Clone, Serialize, ToSchema)]
 pub struct Progress {
-    /// Done, failed ones too.
+    /// Done.
     pub done: u32,
     /// Failed.
     pub failed: u32,
     /// All.
     pub total: u32,
+    /// How long the rest will take, in milliseconds, if it goes on as it has gone so far. None before anything is done, and after the end.
+    pub remaining_ms: Option<u64>,
+}
+
+impl Progress {
+    fn of(job: &Job, now_ms: i64) -> Self {
+        let (done, failed, total) = (job.done, job.failed, job.total);
+        let ended = u64::from(done) + u64::from(failed);
+        let taken = u64::try_from(now_ms - job.started_ms.unwrap_or(job.queued_ms)).unwrap_or(0);
+        let left = u64::from(total).saturating_sub(ended);
+        let under_way = !job.state.ended() && left > 0;
+        let remaining_ms = taken.saturating_mul(left).checked_div(ended).filter(|_| under_way);
+        Self { done, failed, total, remaining_ms }
+    }
 }
 
 /// A job.
@@ -347,6 +361,7 @@ impl JobView {
             let variant = format!("orig.{}", found.format);
             api.url(&found.category, &found.asset, &found.version, &variant)
         });
+        let progress = Progress::of(&job, api.catalog.now_ms());
         Self {
             status: job.state.to_string(),
             kind: job.kind.to_string(),
@@ -355,7 +370,7 @@ impl JobView {
             asset: job.subject.as_ref().map(|subject| format!("{}/{}", subject.category, subject.asset)),
             version: job.subject.and_then(|subject| subject.version),
             parent: job.parent,
-            progress: Progress { done: job.done, failed: job.failed, total: job.total },
+            progress,
             original_url: original,
             metadata: version.map_or(serde_json::Value::Null, |version| version.facts.clone()),
             variants,

@@ -4,6 +4,7 @@ mod cleanup;
 mod delete;
 mod inspect;
 mod mezzanine;
+mod partition;
 mod prewarm;
 mod purge;
 mod reprocess;
@@ -27,6 +28,9 @@ pub async fn perform(parts: Arc<Parts>, job: Job, deadline: Deadline) -> Result<
         Task::Delete {} => delete::perform(&parts, &job).await,
         Task::Purge {} => purge::perform(&parts, &job).await,
         Task::Reprocess { category, after } => reprocess::perform(&parts, &job, &category, after).await,
+        Task::Partition { category, after, upto } => {
+            partition::perform(&parts, &job, partition::Stretch { category, after, upto }, deadline).await
+        }
         Task::Cleanup { what } => cleanup::perform(&parts, what).await,
     }
 }
