@@ -95,7 +95,65 @@ fn asked(job: &Job) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use serde_json::json;
+
+    use super::super::{Ask, Ended, Kind, Settings, embedded};
     use super::*;
+    use crate::catalog::{self, Accept, Clock};
+
+    fn accept(asset: &str) -> Accept {
+        let variants = vec!["w_300.webp".to_owned()];
+        let job = Task::Inspect { variants: variants.clone(), prewarm: true }.job("ann", None, Priority::Normal);
+        Accept {
+            owner: "ann".to_owned(),
+            category: "shoes".to_owned(),
+            asset: asset.to_owned(),
+            version: "h1".to_owned(),
+            blake3: "1".repeat(64),
+            filename: asset.to_owned(),
+            content_type: "image/jpeg".to_owned(),
+            format: "jpg".to_owned(),
+            bytes: 1,
+            width: 1,
+            height: 1,
+            profile: None,
+            store_key: asset.to_owned(),
+            origin: "upload".to_owned(),
+            variants,
+            idempotency: None,
+            job,
+            queue_max: 1000,
+        }
+    }
+
+    #[tokio::test]
+    async fn what_was_accepted_since_is_queued_again_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let clock = Clock::still(1_800_000_000_000);
+        let url = format!("sqlite:{}", folder.path().join("catalog.sqlite").display());
+        let catalog = Catalog::new(catalog::Settings { clock: clock.clone(), ..catalog::Settings::new(url) });
+        let queue = embedded(catalog.clone(), Settings::default());
+        let ask = Ask { worker: "w".to_owned(), most: 9, kinds: vec![(Kind::Inspect, 9)] };
+        for asset in ["one", "two", "three"] {
+            catalog.accept(accept(asset)).await.unwrap();
+            clock.advance(Duration::from_secs(60));
+        }
+        assert_eq!(replay(&catalog, Since::Event(0)).await.unwrap(), 0, "what is not done yet comes to it by itself");
+        for job in queue.claim(&ask).await.unwrap() {
+            queue.end(&job, Ended::Completed { result: json!({}), follow: Vec::new() }).await.unwrap();
+        }
+        let since = Since::Time(1_800_000_000_000 + 60_000);
+        assert_eq!(replay(&catalog, since).await.unwrap(), 2);
+        assert_eq!(replay(&catalog, since).await.unwrap(), 0, "they wait still");
+        let again = queue.claim(&ask).await.unwrap();
+        let mut assets: Vec<_> = again.iter().map(|job| job.subject.clone().unwrap().asset).collect();
+        assets.sort();
+        assert_eq!(assets, ["three", "two"]);
+        assert_eq!(asked(&again[0]), ["w_300.webp"]);
+        assert_eq!(replay(&catalog, Since::Event(catalog.last_event().await.unwrap() + 1)).await.unwrap(), 0);
+    }
 
     #[test]
     fn since_is_a_time_or_a_number() {
