@@ -5,6 +5,7 @@
 pub mod app;
 pub mod auth;
 pub mod base;
+pub mod broker;
 pub mod cache;
 pub mod catalog;
 pub mod cli;

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use tokio::signal::unix::{SignalKind, signal};
 
+use super::broker::broker;
 use super::ingest::{bucket, faces, ingest, originals};
 use super::origin::{origin, store, urls};
 use super::work;
@@ -62,7 +63,7 @@ pub async fn serve(config: Config, role: Role) -> Result<()> {
     let catalog = work::catalog(&config);
     let originals = originals(&config).await.context("ingest.store")?;
     let origin = origin(&config, originals.clone(), Some(catalog.clone())).await?;
-    let (queue, board) = (work::queue(&config, catalog.clone()), work::board(&config));
+    let (queue, board) = (work::queue(&config, catalog.clone(), broker(&config).await?), work::board(&config));
     let draining = Arc::new(AtomicBool::new(false));
     let ingest = ingest(&config, originals.clone(), catalog.clone())?;
     let keys = Keys::new(catalog.clone(), Some(config.api.token.expose().to_owned()));

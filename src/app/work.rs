@@ -6,15 +6,17 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use tokio::signal::unix::{SignalKind, signal};
 
+use super::broker::broker;
 use super::ingest::originals;
 use super::origin::{look, origin, store};
 use super::serve::telemetry_settings;
 use crate::base::{CircuitSettings, Digest};
+use crate::broker::Broker;
 use crate::catalog::{self, Catalog};
 use crate::config::{self, Config};
 use crate::object::ObjectStore;
 use crate::popularity::{self, Coverage, Popularity};
-use crate::queue::{self, Backoff, Board, Pressure, Priorities, Queue, SYSTEM};
+use crate::queue::{self, Backoff, Board, Handing, Pressure, Priorities, Queue, SYSTEM, Since};
 use crate::serve::Origin;
 use crate::telemetry;
 use crate::worker::{self, Parts, Worker};
@@ -51,26 +53,36 @@ pub async fn move_catalog(from: &str, to: &str, tell: impl FnMut(&catalog::Moved
     Ok(from.move_to(&to, tell).await?)
 }
 
-/// The queue in a catalog.
-pub fn queue(config: &Config, catalog: Catalog) -> Arc<dyn Queue> {
+/// The queue: in the broker where there is one, else in the catalog. With a broker it needs a running runtime.
+pub fn queue(config: &Config, catalog: Catalog, broker: Option<Broker>) -> Arc<dyn Queue> {
     let settings = &config.queue;
     let ms = Duration::from_millis;
     let mut concede = [Duration::ZERO; 4];
     for (time, set) in concede.iter_mut().zip(&settings.concede_ms) {
         *time = ms((*set).into());
     }
-    queue::embedded(
-        catalog,
-        queue::Settings {
-            lease: ms(settings.lease_ms),
-            deliveries_max: settings.deliveries_max,
-            concede,
-            backoff: Backoff {
-                retries_max: settings.retries_max,
-                pauses: settings.pauses_ms.iter().map(|pause| ms((*pause).into())).collect(),
-            },
+    let treated = queue::Settings {
+        lease: ms(settings.lease_ms),
+        deliveries_max: settings.deliveries_max,
+        concede,
+        backoff: Backoff {
+            retries_max: settings.retries_max,
+            pauses: settings.pauses_ms.iter().map(|pause| ms((*pause).into())).collect(),
         },
-    )
+    };
+    let Some(broker) = broker else { return queue::embedded(catalog, treated) };
+    let dead_age_max = Duration::from_secs(config.worker.retention_days.saturating_mul(86_400));
+    let handing = Handing { window: settings.window, dead_age_max, ..Handing::default() };
+    queue::jetstream(catalog, broker, treated, handing)
+}
+
+/// Queues again what makes the variants of all assets that were accepted since. Answers how many jobs.
+///
+/// # Errors
+/// A catalog that cannot be opened.
+pub async fn replay(config: &Config, since: Since) -> Result<u64> {
+    let catalog = catalog(config);
+    queue::replay(&catalog, since).await.with_context(|| format!("catalog.url: {}", config.catalog.url))
 }
 
 /// How urgent jobs are that do not say.
@@ -183,7 +195,7 @@ pub async fn work(config: Config) -> Result<()> {
     let origin = origin(&config, originals.clone(), Some(catalog.clone())).await?;
     origin.warm().await;
     tokio::spawn(origin.clone().follow(store(&config)));
-    let queue = queue(&config, catalog.clone());
+    let queue = queue(&config, catalog.clone(), broker(&config).await?);
     let worker = workers(&config, catalog, queue, origin.clone(), originals, board(&config), Duration::ZERO);
     tracing::info!(concurrency = config.worker.concurrency, "waiting for jobs");
     tokio::select! {

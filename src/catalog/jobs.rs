@@ -339,7 +339,6 @@ impl Tx {
         )
         .await?;
         if job.kind != Kind::Batch {
-            self.run("INSERT INTO outbox (topic, key, at_ms) VALUES ('job', $1, $2)", values![&name, now]).await?;
             self.wake();
         }
         self.append(NewEvent {

@@ -21,6 +21,7 @@ mod engine;
 mod error;
 mod events;
 mod galleries;
+mod handing;
 mod history;
 mod id;
 mod idempotency;
@@ -62,6 +63,7 @@ pub use clock::Clock;
 pub use error::Error;
 pub use events::{Event, EventFilter, NewEvent};
 pub use galleries::{Gallery, GalleryChange, Item};
+pub use handing::Waiting;
 pub use history::{History, rebuild};
 pub use id::id;
 pub use idempotency::Idempotency;
@@ -128,6 +130,11 @@ pub fn is_url(url: &str) -> bool {
     engine::Place::of(url).is_ok()
 }
 
+/// Whether a URL names a catalog that several machines may share.
+pub fn is_server_url(url: &str) -> bool {
+    matches!(engine::Place::of(url), Ok(engine::Place::Server(_)))
+}
+
 /// A part of a list, and where the next begins.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Page<T> {
@@ -186,7 +193,7 @@ impl Catalog {
 
     /// Whether other machines may share it.
     pub fn is_shared(&self) -> bool {
-        matches!(engine::Place::of(&self.inner.settings.url), Ok(engine::Place::Server(_)))
+        is_server_url(&self.inner.settings.url)
     }
 
     /// What time it is, in milliseconds since 1970.

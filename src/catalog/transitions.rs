@@ -200,7 +200,6 @@ impl Tx {
             values![&job.id, kind, &payload, &job.result, total, place, now],
         )
         .await?;
-        self.run("INSERT INTO outbox (topic, key, at_ms) VALUES ('job', $1, $2)", values![&job.id, now]).await?;
         self.wake();
         self.append(job.event("job.progress", json!({ "kind": kind, "done": 0, "total": total }))).await
     }
@@ -229,7 +228,7 @@ impl Tx {
         let now = self.now_ms();
         self.run(
             "INSERT INTO dead_letters (job, owner, reason, dead_ms) VALUES ($1, $2, $3, $4)
-             ON CONFLICT (job) DO UPDATE SET reason = excluded.reason, dead_ms = excluded.dead_ms",
+             ON CONFLICT (job) DO UPDATE SET reason = excluded.reason, dead_ms = excluded.dead_ms, handed = 0",
             values![&job.id, &job.owner, code, now],
         )
         .await?;
@@ -266,7 +265,6 @@ impl Tx {
             ],
         )
         .await?;
-        self.run("DELETE FROM outbox WHERE key = $1", values![&job.id]).await?;
         let data = json!({ "kind": job.kind, "done": job.done, "failed": job.failed, "total": job.total,
             "code": job.code, "error": job.error });
         self.append(job.event(&format!("job.{state}"), data)).await?;
@@ -333,7 +331,6 @@ impl Tx {
         )
         .await?;
         self.run("DELETE FROM dead_letters WHERE job = $1", values![&job.id]).await?;
-        self.run("INSERT INTO outbox (topic, key, at_ms) VALUES ('job', $1, $2)", values![&job.id, now]).await?;
         if let Some(parent) = &job.parent {
             self.run(
                 "UPDATE jobs SET failed = failed - 1, state = 'processing', completed_ms = NULL, error = NULL, code = NULL,

@@ -47,6 +47,8 @@ pub struct Queue {
     pub lease_ms: u64,
     /// Deliveries of a job whose worker is lost each time.
     pub deliveries_max: u32,
+    /// Jobs of a kind and priority that a broker has for workers to take.
+    pub window: usize,
     /// Retries after a pause.
     pub retries_max: u32,
     /// The pause before each retry.

@@ -101,6 +101,12 @@ declare! {
     Histogram JOB_WAIT_SECONDS = "fovea_job_wait_seconds": "From when a job could be claimed to when it was, by priority";
     Gauge QUEUE_DEPTH = "fovea_queue_depth": "Jobs that wait, by kind and priority";
     Gauge QUEUE_OLDEST_SECONDS = "fovea_queue_oldest_seconds": "How long the oldest job has waited that could be claimed";
+    Counter QUEUE_HANDED = "fovea_queue_handed_total": "Jobs handed over to the broker";
+    Counter QUEUE_REDELIVERED = "fovea_queue_redelivered_total": "Messages of jobs that the broker delivered again";
+    Counter QUEUE_STALE = "fovea_queue_stale_total": "Messages of jobs that were somebody else's by then, or had ended";
+    Counter QUEUE_LOST = "fovea_queue_lost_total": "Jobs handed over again, since the broker had lost them";
+    Gauge QUEUE_OUTBOX_JOBS = "fovea_queue_outbox_jobs": "Jobs that could be claimed and wait in the catalog to be handed over, as the process that looked last saw it";
+    Gauge QUEUE_OUTBOX_SECONDS = "fovea_queue_outbox_seconds": "How long the oldest of them has waited, as the process that looked last saw it";
     Gauge WORKER_RUNNING = "fovea_worker_running": "Jobs that this process is at";
     Gauge WORKER_UTILISATION = "fovea_worker_utilisation": "Jobs that this process is at, as a share of those that it may be at, 0 to 1";
     Gauge WORKER_CONCURRENCY = "fovea_worker_concurrency": "Jobs that this process may be at";
