@@ -17,6 +17,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("broker", &[]),
     ("catalog", &[]),
     ("queue", &["catalog"]),
+    ("events", &["broker", "catalog"]),
     ("popularity", &["catalog"]),
     ("source", &["object", "net"]),
     ("decode", &["pixels"]),

@@ -104,10 +104,7 @@ impl Following {
             ..push::Config::default()
         };
         let context = broker.context();
-        context
-            .create_consumer_on_stream(config, info.config.name.as_str())
-            .await
-            .map_err(|error| judged(&error))?;
+        context.create_consumer_on_stream(config, info.config.name.as_str()).await.map_err(|error| judged(&error))?;
         let (context, prefix_bytes) = (context.clone(), broker.subject("").len());
         let place = Place { log, sequence: from };
         Ok((Self { context, messages, silence, prefix_bytes, place, sent: 0 }, begun))

@@ -75,9 +75,8 @@ impl Log {
         self.stream.on(&self.broker).await?;
         let Message { subject, id, payload } = message;
         let message = PublishMessage::build().message_id(id).payload(payload);
-        let acknowledged = async {
-            self.broker.context().send_publish(self.broker.subject(&subject), message).await?.await.map(drop)
-        };
+        let acknowledged =
+            async { self.broker.context().send_publish(self.broker.subject(&subject), message).await?.await.map(drop) };
         acknowledged.await.map_err(|error| self.failed(&error))
     }
 

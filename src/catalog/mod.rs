@@ -33,6 +33,7 @@ mod numbers;
 mod popularity;
 mod postgres;
 mod records;
+mod relay;
 mod schedules;
 #[cfg(test)]
 #[path = "../../tests/support/postgres.rs"]
