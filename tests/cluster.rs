@@ -10,12 +10,12 @@ use crate::support::fovea::{Fovea, samples};
 use crate::support::process::Process;
 use crate::support::{postgres, seaweedfs};
 
-fn photo() -> Vec<u8> {
+pub fn photo() -> Vec<u8> {
     std::fs::read(samples().join("mountains.jpg")).unwrap()
 }
 
 /// The config of processes that share everything.
-async fn shared(bucket: &str, catalog: &str) -> String {
+pub async fn shared(bucket: &str, catalog: &str) -> String {
     let seaweed = seaweedfs::shared();
     seaweed.bucket(bucket, "").await;
     let (access, secret) = seaweed.keys();
@@ -27,8 +27,8 @@ async fn shared(bucket: &str, catalog: &str) -> String {
     )
 }
 
-const IN_MEMORY: &str = "fovea; hit; detail=memory";
-const IN_STORE: &str = "fovea; hit; detail=store";
+pub const IN_MEMORY: &str = "fovea; hit; detail=memory";
+pub const IN_STORE: &str = "fovea; hit; detail=store";
 
 #[tokio::test]
 async fn what_one_takes_all_serve_and_what_one_forgets_all_forget() {

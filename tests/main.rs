@@ -6,6 +6,7 @@ mod cli;
 mod cluster;
 mod facts;
 mod families;
+mod fleet;
 mod formats;
 mod golden;
 mod hostile;

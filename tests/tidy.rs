@@ -42,6 +42,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "render",
             "cache",
             "catalog",
+            "broker",
         ],
     ),
     // A worker tells whose fault a failure is, so it names the errors of every room that `serve` unites.

@@ -115,6 +115,11 @@ impl Log {
         Ok(End { sequence, id })
     }
 
+    /// The place before the log's first message.
+    pub async fn beginning(&self) -> Result<Place, Error> {
+        Ok(Place::beginning(&self.info().await?))
+    }
+
     /// Follows the log from behind a place on, or from now on where there is none.
     ///
     /// `silence` bounds how long nothing at all may be heard, at least half a second: while nothing happens the broker says so

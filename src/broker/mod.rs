@@ -10,6 +10,7 @@ mod bucket;
 mod connection;
 mod error;
 mod follow;
+mod lease;
 mod log;
 #[cfg(test)]
 #[path = "../../tests/support/nats.rs"]
@@ -23,5 +24,6 @@ pub use bucket::{Bucket, BucketSettings, Entry};
 pub use connection::{Broker, State};
 pub use error::Error;
 pub use follow::{Begun, Following, Heard, Place, Told};
+pub use lease::{Claim, Lease, Leases, Waited, Waiting};
 pub use log::{End, Log, LogSettings, Message};
 pub use settings::{Settings, Tls, check_urls};
