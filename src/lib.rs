@@ -12,6 +12,7 @@ pub mod cli;
 pub mod config;
 pub mod decode;
 pub mod encode;
+pub mod events;
 pub mod http;
 pub mod ingest;
 pub mod inspect;

@@ -12,12 +12,12 @@ use crate::support::fovea::{Fovea, samples};
 use crate::support::process::Process;
 use crate::support::{nats, postgres, seaweedfs};
 
-fn photo() -> Vec<u8> {
+pub fn photo() -> Vec<u8> {
     std::fs::read(samples().join("mountains.jpg")).unwrap()
 }
 
 /// The config of processes that share everything.
-async fn shared(bucket: &str, catalog: &str) -> String {
+pub async fn shared(bucket: &str, catalog: &str) -> String {
     let seaweed = seaweedfs::shared();
     seaweed.bucket(bucket, "").await;
     let (access, secret) = seaweed.keys();
@@ -29,8 +29,8 @@ async fn shared(bucket: &str, catalog: &str) -> String {
     )
 }
 
-const IN_MEMORY: &str = "fovea; hit; detail=memory";
-const IN_STORE: &str = "fovea; hit; detail=store";
+pub const IN_MEMORY: &str = "fovea; hit; detail=memory";
+pub const IN_STORE: &str = "fovea; hit; detail=store";
 
 #[tokio::test]
 async fn what_one_takes_all_serve_and_what_one_forgets_all_forget() {
@@ -85,7 +85,9 @@ async fn a_broker_brings_the_jobs_of_one_process_to_the_workers_of_others() {
         let mut picture = photo();
         // What follows a picture's end is no part of it, so each is another content.
         picture.push(at);
-        taken.push(control.root().taken(&format!("/v1/assets/shop/{at}.jpg?variants=w_40.webp,w_30.webp"), picture).await);
+        taken.push(
+            control.root().taken(&format!("/v1/assets/shop/{at}.jpg?variants=w_40.webp,w_30.webp"), picture).await,
+        );
     }
     let mut workers = BTreeSet::new();
     for taken in &taken {

@@ -7,6 +7,7 @@ mod cluster;
 mod facts;
 mod families;
 mod faults;
+mod fleet;
 mod formats;
 mod golden;
 mod hostile;

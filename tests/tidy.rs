@@ -16,6 +16,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("net", &[]),
     ("broker", &[]),
     ("catalog", &[]),
+    ("events", &["broker", "catalog"]),
     ("queue", &["broker", "catalog"]),
     ("popularity", &["catalog"]),
     ("source", &["object", "net"]),
@@ -41,6 +42,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "render",
             "cache",
             "catalog",
+            "broker",
         ],
     ),
     // A worker tells whose fault a failure is, so it names the errors of every room that `serve` unites.

@@ -1,11 +1,20 @@
 //! From the config to the broker.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
 
-use crate::broker::{Broker, Settings, Tls};
+use crate::broker::{Broker, Settings, State, Tls};
+use crate::catalog::Catalog;
 use crate::config::Config;
+use crate::events::{self, Relay};
+use crate::telemetry::names;
+
+/// How long a shutdown waits for the relay.
+const STOP_WITHIN: Duration = Duration::from_secs(2);
 
 /// The broker, where one is configured. Waits for none. Needs a running runtime.
 ///
@@ -36,5 +45,46 @@ pub async fn broker(config: &Config) -> Result<Option<Broker>> {
     })
     .await
     .context("nats")?;
+    tokio::spawn(observe(broker.states()));
     Ok(Some(broker))
+}
+
+/// Keeps the gauge of the connection, for as long as there is one.
+async fn observe(mut states: watch::Receiver<State>) {
+    loop {
+        let up = *states.borrow_and_update() == State::Up;
+        metrics::gauge!(names::BROKER_UP).set(if up { 1.0 } else { 0.0 });
+        if states.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+/// The relay of events, under way.
+pub(super) struct Relaying {
+    stop: watch::Sender<bool>,
+    task: JoinHandle<()>,
+}
+
+impl Relaying {
+    /// Begins to relay, where there is a broker and a catalog that the fleet shares.
+    pub fn start(config: &Config, broker: Option<&Broker>, catalog: &Catalog) -> Option<Self> {
+        let broker = broker.filter(|_| catalog.is_shared())?;
+        let settings = &config.nats;
+        let kept = events::Kept {
+            max_age: Duration::from_secs(settings.events_max_age_h.saturating_mul(3600)),
+            bytes_max: settings.events_bytes_max.bytes(),
+        };
+        let relay = Relay::new(catalog.clone(), Arc::new(events::log(broker, kept)));
+        let (stop, stopped) = watch::channel(false);
+        Some(Self { stop, task: tokio::spawn(relay.keep(stopped)) })
+    }
+
+    /// Ends it, so that another process goes on at once; waits for no more than a moment.
+    pub async fn stop(self) {
+        self.stop.send_replace(true);
+        if tokio::time::timeout(STOP_WITHIN, self.task).await.is_err() {
+            tracing::debug!("the relay's lease runs out by itself");
+        }
+    }
 }

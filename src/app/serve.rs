@@ -10,9 +10,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::broker::broker;
+use super::broker::{Relaying, broker};
 use super::ingest::{bucket, faces, ingest, originals};
-use super::origin::{origin, store, urls};
+use super::origin::{origin, urls};
 use super::work;
 use crate::auth::Keys;
 use crate::catalog::Catalog;
@@ -62,8 +62,9 @@ pub async fn serve(config: Config, role: Role) -> Result<()> {
     let control = Server::bind(api_listener(&config))?;
     let catalog = work::catalog(&config);
     let originals = originals(&config).await.context("ingest.store")?;
-    let origin = origin(&config, originals.clone(), Some(catalog.clone())).await?;
-    let (queue, board) = (work::queue(&config, catalog.clone(), broker(&config).await?), work::board(&config));
+    let broker = broker(&config).await?;
+    let origin = origin(&config, originals.clone(), Some(catalog.clone()), broker.clone()).await?;
+    let (queue, board) = (work::queue(&config, catalog.clone(), broker.clone()), work::board(&config));
     let draining = Arc::new(AtomicBool::new(false));
     let ingest = ingest(&config, originals.clone(), catalog.clone())?;
     let keys = Keys::new(catalog.clone(), Some(config.api.token.expose().to_owned()));
@@ -94,7 +95,8 @@ pub async fn serve(config: Config, role: Role) -> Result<()> {
     });
     tokio::spawn(keys.keep_up());
     tokio::spawn(recent.follow(catalog.clone()));
-    tokio::spawn(origin.clone().follow(store(&config)));
+    tokio::spawn(origin.clone().follow());
+    let relaying = Relaying::start(&config, broker.as_ref(), &catalog);
     let (log, writer) = Log::open(&access_log(&config)).context("http.access_log")?;
     let popularity = work::popularity(&config);
     let settings = http::Settings { popularity: Some(popularity.clone()), ..image_settings(&config) };
@@ -117,6 +119,9 @@ pub async fn serve(config: Config, role: Role) -> Result<()> {
     until_told(&config, &origin, &catalog, certificates.as_deref(), &log).await?;
     draining.store(true, Ordering::Release);
     tracing::info!("finishing what is under way");
+    if let Some(relaying) = relaying {
+        relaying.stop().await;
+    }
     let finishing = async {
         if let Some(worker) = worker {
             worker.drain(Duration::from_millis(config.worker.drain_ms)).await;

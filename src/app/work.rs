@@ -6,9 +6,9 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::broker::broker;
+use super::broker::{Relaying, broker};
 use super::ingest::originals;
-use super::origin::{look, origin, store};
+use super::origin::{look, origin};
 use super::serve::telemetry_settings;
 use crate::base::{CircuitSettings, Digest};
 use crate::broker::Broker;
@@ -192,10 +192,12 @@ pub async fn work(config: Config) -> Result<()> {
     let catalog = catalog(&config);
     catalog.open().await.with_context(|| format!("catalog.url: {}", config.catalog.url))?;
     let originals = originals(&config).await.context("ingest.store")?;
-    let origin = origin(&config, originals.clone(), Some(catalog.clone())).await?;
+    let broker = broker(&config).await?;
+    let origin = origin(&config, originals.clone(), Some(catalog.clone()), broker.clone()).await?;
     origin.warm().await;
-    tokio::spawn(origin.clone().follow(store(&config)));
-    let queue = queue(&config, catalog.clone(), broker(&config).await?);
+    tokio::spawn(origin.clone().follow());
+    let relaying = Relaying::start(&config, broker.as_ref(), &catalog);
+    let queue = queue(&config, catalog.clone(), broker);
     let worker = workers(&config, catalog, queue, origin.clone(), originals, board(&config), Duration::ZERO);
     tracing::info!(concurrency = config.worker.concurrency, "waiting for jobs");
     tokio::select! {
@@ -203,6 +205,9 @@ pub async fn work(config: Config) -> Result<()> {
         _ = interrupt.recv() => {}
     }
     tracing::info!("finishing what is under way");
+    if let Some(relaying) = relaying {
+        relaying.stop().await;
+    }
     worker.drain(Duration::from_millis(config.worker.drain_ms)).await;
     origin.finish_writes(super::serve::STORE_DRAIN).await;
     telemetry.finish().await;

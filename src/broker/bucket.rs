@@ -99,6 +99,20 @@ impl Bucket {
         self.within(asked).await
     }
 
+    /// Writes a value where none is; answers its revision, and whether one was deleted there of late. None where there is one.
+    pub(super) async fn take(&self, key: &str, value: Bytes) -> Result<Option<(u64, bool)>, Error> {
+        if let Some(revision) = self.update(key, value.clone(), 0).await? {
+            return Ok(Some((revision, false)));
+        }
+        let asked = async { self.store().await?.entry(key).await.map_err(|error| judged(&error)) };
+        let deleted = match self.within(asked).await? {
+            Some(entry) if entry.operation == Operation::Put => return Ok(None),
+            Some(entry) => entry.revision,
+            None => 0,
+        };
+        Ok(self.update(key, value, deleted).await?.map(|revision| (revision, true)))
+    }
+
     /// Writes over a revision; answers the new one, or none where it is another by now.
     pub async fn update(&self, key: &str, value: Bytes, revision: u64) -> Result<Option<u64>, Error> {
         let asked = async {

@@ -30,6 +30,13 @@ pub struct Place {
     sequence: u64,
 }
 
+impl Place {
+    /// Before the first message of a log.
+    pub(super) fn beginning(info: &Info) -> Self {
+        Self { log: info.created.unix_timestamp_nanos(), sequence: 0 }
+    }
+}
+
 /// What was found when following began.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Begun {
@@ -66,6 +73,7 @@ pub struct Following {
     silence: Duration,
     prefix_bytes: usize,
     place: Place,
+    waiting: u64,
     /// Messages that this consumer was sent.
     sent: u64,
 }
@@ -77,7 +85,7 @@ impl Following {
         after: Option<&Place>,
         silence: Duration,
     ) -> Result<(Self, Begun), Error> {
-        let log = info.created.unix_timestamp_nanos();
+        let log = Place::beginning(info).log;
         let (first, last) = (info.state.first_sequence, info.state.last_sequence);
         let known = after.filter(|place| place.log == log && place.sequence <= last).map(|place| place.sequence);
         let begun = match known {
@@ -104,18 +112,21 @@ impl Following {
             ..push::Config::default()
         };
         let context = broker.context();
-        context
-            .create_consumer_on_stream(config, info.config.name.as_str())
-            .await
-            .map_err(|error| judged(&error))?;
+        let made = context.create_consumer_on_stream(config, info.config.name.as_str()).await;
+        let waiting = made.map_err(|error| judged(&error))?.cached_info().num_pending;
         let (context, prefix_bytes) = (context.clone(), broker.subject("").len());
         let place = Place { log, sequence: from };
-        Ok((Self { context, messages, silence, prefix_bytes, place, sent: 0 }, begun))
+        Ok((Self { context, messages, silence, prefix_bytes, place, waiting, sent: 0 }, begun))
     }
 
     /// What was read last; following begins again behind it.
     pub const fn place(&self) -> &Place {
         &self.place
+    }
+
+    /// How many messages waited when following began.
+    pub const fn waiting(&self) -> u64 {
+        self.waiting
     }
 
     /// The next word.

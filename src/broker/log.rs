@@ -75,9 +75,8 @@ impl Log {
         self.stream.on(&self.broker).await?;
         let Message { subject, id, payload } = message;
         let message = PublishMessage::build().message_id(id).payload(payload);
-        let acknowledged = async {
-            self.broker.context().send_publish(self.broker.subject(&subject), message).await?.await.map(drop)
-        };
+        let acknowledged =
+            async { self.broker.context().send_publish(self.broker.subject(&subject), message).await?.await.map(drop) };
         acknowledged.await.map_err(|error| self.failed(&error))
     }
 
@@ -114,6 +113,11 @@ impl Log {
         let last = stream.get_raw_message(sequence).await.map_err(|error| self.failed(&error))?;
         let id = last.headers.get(async_nats::header::NATS_MESSAGE_ID).map(|id| id.as_str().to_owned());
         Ok(End { sequence, id })
+    }
+
+    /// The place before the log's first message.
+    pub async fn beginning(&self) -> Result<Place, Error> {
+        Ok(Place::beginning(&self.info().await?))
     }
 
     /// Follows the log from behind a place on, or from now on where there is none.

@@ -120,3 +120,135 @@ async fn tls_is_spoken_with_whom_our_authority_vouches_for() {
     let strict = Broker::connect(Settings::new(url)).await.unwrap();
     strict.states().wait_for(|state| *state == State::Down).await.unwrap();
 }
+
+fn log(broker: &Broker, bytes_max: u64) -> Log {
+    let max_age = Duration::from_secs(3600);
+    Log::new(broker.clone(), LogSettings { name: "words", subjects: "words.>", max_age, bytes_max })
+}
+
+fn word(number: usize) -> Message {
+    Message { subject: format!("words.w{number}"), id: format!("id{number}"), payload: format!("word {number}").into() }
+}
+
+fn words(numbers: std::ops::Range<usize>) -> Vec<Message> {
+    numbers.map(word).collect()
+}
+
+const SILENCE: Duration = Duration::from_secs(5);
+
+/// The numbers of the words that are heard until nothing more is.
+async fn heard(following: &mut Following) -> Vec<usize> {
+    let mut all = Vec::new();
+    while let Heard::Message(told) = following.next().await.unwrap() {
+        assert_eq!(told.payload, format!("word {}", &told.subject["words.w".len()..]));
+        all.push(told.subject["words.w".len()..].parse().unwrap());
+    }
+    all
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_keeps_its_order_whoever_appends_and_drops_what_comes_twice() {
+    let broker = broker().await;
+    let (one, other) = (log(&broker, 1 << 20), log(&broker, 1 << 20));
+    assert_eq!(one.end().await.unwrap(), End::default());
+    assert_eq!(one.append_after(0, words(0..100)).await.unwrap(), 100);
+    assert_eq!(other.append_after(0, words(200..300)).await.unwrap(), 0, "somebody else was there before");
+    assert_eq!(other.append_after(99, words(200..300)).await.unwrap(), 0);
+    assert_eq!(other.end().await.unwrap(), End { sequence: 100, id: Some("id99".to_owned()) });
+    one.append(word(99)).await.unwrap();
+    assert_eq!(one.end().await.unwrap().sequence, 100, "it is there already");
+    assert_eq!(other.append_after(100, words(100..110)).await.unwrap(), 10);
+    let (mut following, begun) = one.follow(None, SILENCE).await.unwrap();
+    assert_eq!((begun, following.waiting()), (Begun::Whole, 0));
+    other.append(word(110)).await.unwrap();
+    assert_eq!(heard(&mut following).await, [110]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_was_away_hears_what_was_missed_or_that_it_is_gone() {
+    let broker = broker().await;
+    let log = log(&broker, 20_000);
+    log.append_after(0, words(0..3)).await.unwrap();
+    let (following, _) = log.follow(None, SILENCE).await.unwrap();
+    let place = following.place().clone();
+    drop(following);
+    log.append_after(3, words(3..10)).await.unwrap();
+    let (mut following, begun) = log.follow(Some(&place), SILENCE).await.unwrap();
+    assert_eq!((begun, following.waiting()), (Begun::Whole, 7));
+    assert_eq!(heard(&mut following).await, [3, 4, 5, 6, 7, 8, 9]);
+    log.append_after(10, words(10..1000)).await.unwrap();
+    let (mut late, begun) = log.follow(Some(&place), SILENCE).await.unwrap();
+    assert_eq!(begun, Begun::Broken);
+    let rest = heard(&mut late).await;
+    assert!(rest.len() < 900 && rest.ends_with(&[998, 999]), "{rest:?}");
+    // A log of the same name that was made anew is another one, however long it is by now.
+    broker.context().delete_stream(broker.name("words")).await.unwrap();
+    let anew = self::log(&broker, 1 << 20);
+    anew.append_after(0, words(0..20)).await.unwrap();
+    let (mut following, begun) = anew.follow(Some(&place), SILENCE).await.unwrap();
+    assert_eq!((begun, heard(&mut following).await.len()), (Begun::Broken, 20));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn silence_and_loss_are_told() {
+    let server = Nats::start("");
+    let broker = on(&server).await;
+    let log = log(&broker, 1 << 20);
+    let silence = Duration::from_millis(900);
+    let (mut following, _) = log.follow(None, silence).await.unwrap();
+    assert_eq!(following.next().await.unwrap(), Heard::Nothing);
+    server.pause();
+    let silent = async { while following.next().await.is_ok() {} };
+    tokio::time::timeout(Duration::from_secs(20), silent).await.expect("a broker that stands still is noticed");
+    server.resume();
+    let place = following.place().clone();
+    server.kill();
+    broker.states().wait_for(|state| *state == State::Down).await.unwrap();
+    assert!(log.follow(Some(&place), silence).await.is_err());
+    server.start_again();
+    broker.wait(Duration::from_secs(20)).await.unwrap();
+    let appended = async {
+        while log.append(word(0)).await.is_err() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), appended).await.unwrap();
+    let (mut following, begun) = log.follow(Some(&place), SILENCE).await.unwrap();
+    assert_eq!((begun, heard(&mut following).await), (Begun::Whole, vec![0]), "the log was on the disk");
+}
+
+const LIFE: Duration = Duration::from_millis(1500);
+
+fn leases(broker: &Broker, holder: &str) -> Leases {
+    Leases::new(broker.clone(), "turns", holder.to_owned(), LIFE, Duration::from_secs(20))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lease_is_ones_until_it_is_given_back() {
+    let broker = broker().await;
+    let (one, other) = (leases(&broker, "one"), leases(&broker, "two"));
+    let Claim::Mine(lease) = one.claim("a").await.unwrap() else { panic!("nobody holds it") };
+    assert!(!lease.after_another);
+    let Claim::Others(mut waiting) = other.claim("a").await.unwrap() else { panic!("it is held") };
+    assert!(matches!(other.claim("b").await.unwrap(), Claim::Mine(_)), "another key");
+    // It is prolonged for as long as it is held.
+    assert!(matches!(waiting.wait(2 * LIFE).await.unwrap(), Waited::InVain));
+    drop(lease);
+    assert!(matches!(waiting.wait(Duration::from_secs(20)).await.unwrap(), Waited::GivenBack));
+    let Claim::Mine(lease) = other.claim("a").await.unwrap() else { panic!("it was given back") };
+    assert!(lease.after_another);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_lease_of_one_who_died_is_the_next_ones() {
+    let broker = broker().await;
+    let dying = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let settings = broker.settings().clone();
+    let claim = dying.spawn(async move { leases(&connected(settings).await, "one").claim("a").await.unwrap() });
+    let Claim::Mine(lease) = claim.await.unwrap() else { panic!("nobody holds it") };
+    let Claim::Others(mut waiting) = leases(&broker, "two").claim("a").await.unwrap() else { panic!("it is held") };
+    // Its tasks end with it, and nobody gives anything back.
+    dying.shutdown_background();
+    assert!(matches!(waiting.wait(Duration::from_secs(20)).await.unwrap(), Waited::Mine(_)));
+    drop(lease);
+}

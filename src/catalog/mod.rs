@@ -34,6 +34,7 @@ mod numbers;
 mod popularity;
 mod postgres;
 mod records;
+mod relay;
 mod schedules;
 #[cfg(test)]
 #[path = "../../tests/support/postgres.rs"]

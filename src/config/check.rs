@@ -260,6 +260,8 @@ impl Check<'_> {
             "must be 1 to 32 letters, digits, hyphens and underscores".to_owned()
         });
         self.must((1..=5).contains(&nats.replicas), "nats.replicas", || "must be from 1 to 5".to_owned());
+        self.at_least_one(nats.events_max_age_h, "nats.events_max_age_h");
+        self.at_least_one(nats.events_bytes_max.bytes(), "nats.events_bytes_max");
         self.at_least_one(nats.connect_timeout_ms, "nats.connect_timeout_ms");
         self.at_least_one(nats.request_timeout_ms, "nats.request_timeout_ms");
     }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::values::{Secret, ServerUrl, blank};
+use super::values::{ByteSize, Secret, ServerUrl, blank};
 
 /// `[nats]`: the broker that the processes of a cluster share.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -37,6 +37,10 @@ pub struct Nats {
     pub prefix: String,
     /// Servers that keep a copy of each message.
     pub replicas: usize,
+    /// For how long the log of events keeps them.
+    pub events_max_age_h: u64,
+    /// How large it may be.
+    pub events_bytes_max: ByteSize,
     /// One try to connect.
     pub connect_timeout_ms: u64,
     /// One answer.

@@ -86,6 +86,13 @@ declare! {
     Counter JOB_CACHE = "fovea_job_cache_total": "Looks at jobs, by tier (memory, shared) and outcome (hit, miss)";
     Gauge STORAGE_BYTES = "fovea_storage_bytes": "Bytes that the catalog knows of, by kind (originals, variants)";
 
+    Counter FLEET_FLIGHTS = "fovea_fleet_flights_total": "Variants that the store did not hold, by how the fleet's lease went (led, followed, took_over, in_vain, unavailable)";
+    Histogram FLEET_WAIT_SECONDS = "fovea_fleet_wait_seconds": "How long a variant was waited for that another process makes";
+
+    Gauge BROKER_UP = "fovea_broker_up": "Whether the connection to the broker is there, 0 or 1";
+    Counter EVENTS_RELAYED = "fovea_events_relayed_total": "Events of the catalog that this process appended to the broker's log";
+    Gauge EVENTS_LEADING = "fovea_events_leading": "Whether this process is the one that relays events, 0 or 1";
+
     Counter RENDER_MEZZANINES = "fovea_render_mezzanines_total": "Mezzanines made";
     Counter RENDER_VARIANTS = "fovea_render_variants_total": "Variants made, by output format";
     Counter RENDER_SHARED = "fovea_render_shared_total": "Variants made from another's decode, as they were wanted at the same time";

@@ -37,7 +37,7 @@ async fn bench(source: &str, settings: Settings) -> Bench {
     let parts = Parts {
         catalog,
         queue,
-        origin: app::origin(&config, None, None).await.unwrap(),
+        origin: app::origin(&config, None, None, None).await.unwrap(),
         originals: Some(originals),
         board: Arc::new(Board::new(Pressure::default())),
         settings: Settings { poll: Duration::from_millis(20), ..settings },

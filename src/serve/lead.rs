@@ -1,0 +1,166 @@
+//! One flight a variant in the fleet: of all origins and workers that share a store, one makes it, and the others wait for what it
+//! puts there. They wait no longer than making it themselves would take, and take over from one that died.
+//!
+//! The lease saves work, and nothing depends on it: without the broker each makes what it is asked for, and the store keeps one.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use metrics::{counter, histogram};
+use parking_lot::Mutex;
+
+use super::Origin;
+use super::wanted::{Wanted, What};
+use crate::base::{Deadline, VariantKey, Work};
+use crate::broker::{self, Broker, Claim, Lease, Leases, Waited, Waiting};
+use crate::cache::Entry;
+use crate::render::Seat;
+use crate::telemetry::names;
+
+/// The leases' kind.
+const KIND: &str = "flights";
+
+/// After how long without a word of who makes a variant another does.
+const LIFE: Duration = Duration::from_secs(3);
+
+/// How long the broker is waited for: a miss goes on without it.
+const ANSWER_WITHIN: Duration = Duration::from_millis(500);
+
+/// How long a broker that failed is left alone.
+const REST: Duration = Duration::from_secs(2);
+
+/// What making a variant takes, before one like it was made here.
+const UNMEASURED: Duration = Duration::from_secs(5);
+
+/// Bounds of a wait for another's variant.
+const PATIENCE_MIN: Duration = Duration::from_millis(250);
+const PATIENCE_MAX: Duration = Duration::from_secs(10);
+
+/// How much of a measured time is the latest one's.
+const LATEST: f64 = 0.2;
+
+/// The leases on flights, and how long flights take here.
+#[derive(Debug)]
+pub(super) struct Fleet {
+    leases: Leases,
+    rest_until: Mutex<Option<Instant>>,
+    /// Seconds, by what comes out.
+    paces: Mutex<BTreeMap<&'static str, f64>>,
+}
+
+/// How a variant that the store does not hold is come by.
+pub(super) enum Turn {
+    /// It is made here. The lease is held until it is in the store.
+    Make { lease: Option<Arc<Lease>>, seat: Arc<Seat> },
+    /// Another made it.
+    Found(VariantKey, Arc<Entry>),
+}
+
+impl Fleet {
+    /// Of a process that is called so. Asks nobody.
+    pub fn new(broker: &Broker, name: &str) -> Self {
+        let leases = Leases::new(broker.clone(), KIND, name.to_owned(), LIFE, ANSWER_WITHIN);
+        Self { leases, rest_until: Mutex::default(), paces: Mutex::default() }
+    }
+
+    /// Notes how long making a variant took.
+    pub fn measured(&self, output: &'static str, time: Duration) {
+        let mut paces = self.paces.lock();
+        let seconds = paces.entry(output).or_insert(time.as_secs_f64());
+        *seconds += LATEST * (time.as_secs_f64() - *seconds);
+    }
+
+    /// How long making a variant would take here, behind what waits for a thread already.
+    fn patience(&self, output: &'static str, (queued, threads): (usize, usize)) -> Duration {
+        let one = self.paces.lock().get(output).copied().unwrap_or(UNMEASURED.as_secs_f64());
+        let all = one * (1.0 + queued as f64 / threads.max(1) as f64);
+        Duration::from_secs_f64(all.min(PATIENCE_MAX.as_secs_f64())).max(PATIENCE_MIN)
+    }
+
+    fn rests(&self) -> bool {
+        self.rest_until.lock().is_some_and(|until| Instant::now() < until)
+    }
+
+    fn rest(&self, error: &broker::Error) {
+        *self.rest_until.lock() = Some(Instant::now() + REST);
+        tracing::debug!(%error, "leases on flights are not asked for, for {REST:?}");
+    }
+}
+
+impl Origin {
+    /// Waits for one's turn to make a variant that the store did not hold a moment ago, or for another to make it.
+    pub(super) async fn turn_of(&self, wanted: &Wanted, seat: Arc<Seat>, work: &Work) -> Turn {
+        // Originals are not stored.
+        let fleet = self.fleet.as_ref().filter(|_| !matches!(wanted.what, What::Original));
+        let Some(fleet) = fleet else { return Turn::Make { lease: None, seat } };
+        if fleet.rests() {
+            return outcome("unavailable", Turn::Make { lease: None, seat });
+        }
+        let key = wanted.key.digest.hex(64);
+        match fleet.leases.claim(&key).await {
+            Ok(Claim::Mine(lease)) => {
+                // It may have come into the store since it was looked for there.
+                if lease.after_another
+                    && let Some((key, entry)) = self.find(wanted).await
+                {
+                    return outcome("followed", Turn::Found(key, entry));
+                }
+                outcome("led", Turn::Make { lease: Some(lease.into()), seat })
+            }
+            Ok(Claim::Others(waiting)) => {
+                // Who waits here is not on the way to the original: its other variants must not wait for this one.
+                drop(seat);
+                let begun = Instant::now();
+                let turn = self.wait_for(fleet, wanted, &key, waiting, work).await;
+                histogram!(names::FLEET_WAIT_SECONDS).record(begun.elapsed());
+                turn
+            }
+            Err(error) => {
+                fleet.rest(&error);
+                outcome("unavailable", Turn::Make { lease: None, seat })
+            }
+        }
+    }
+
+    async fn wait_for(&self, fleet: &Fleet, wanted: &Wanted, key: &str, mut waiting: Waiting, work: &Work) -> Turn {
+        let pool = self.renderer.pool();
+        let patience = fleet.patience(wanted.output(), (pool.load().1, pool.threads()));
+        let until = Deadline::after(patience.min(work.deadline().left() / 2));
+        let make = |lease: Option<Lease>| {
+            let seat = Arc::new(self.renderer.seat(wanted.original));
+            Turn::Make { lease: lease.map(Arc::new), seat }
+        };
+        loop {
+            let (lease, how) = match waiting.wait(until.left()).await {
+                Ok(Waited::InVain) => return outcome("in_vain", make(None)),
+                Ok(Waited::Mine(lease)) => (Some(lease), "took_over"),
+                Ok(Waited::GivenBack) => (None, "led"),
+                Err(error) => {
+                    fleet.rest(&error);
+                    return outcome("unavailable", make(None));
+                }
+            };
+            if let Some((key, entry)) = self.find(wanted).await {
+                return outcome("followed", Turn::Found(key, entry));
+            }
+            if lease.is_some() {
+                return outcome(how, make(lease));
+            }
+            // Whoever had it could not make it, or not store it.
+            match fleet.leases.claim(key).await {
+                Ok(Claim::Mine(lease)) => return outcome(how, make(Some(lease))),
+                Ok(Claim::Others(again)) => waiting = again,
+                Err(error) => {
+                    fleet.rest(&error);
+                    return outcome("unavailable", make(None));
+                }
+            }
+        }
+    }
+}
+
+fn outcome(how: &'static str, turn: Turn) -> Turn {
+    counter!(names::FLEET_FLIGHTS, "outcome" => how).increment(1);
+    turn
+}

@@ -1,0 +1,168 @@
+//! Several processes over one broker, one PostgreSQL and one bucket: purges, and who makes what.
+
+use std::time::{Duration, Instant};
+
+use futures_util::future::join_all;
+use http::Method;
+use http_body_util::{BodyExt, StreamBody};
+use serde_json::json;
+
+use crate::cluster::{IN_MEMORY, IN_STORE, photo, shared};
+use crate::support::api::text;
+use crate::support::fovea::Fovea;
+use crate::support::nats::{self, Nats};
+use crate::support::origin::{Origin, answer};
+use crate::support::postgres;
+
+const WITHIN: Duration = Duration::from_secs(30);
+
+/// The config of processes that share everything, and a broker.
+async fn with_broker(bucket: &str, catalog: &str, server: &Nats) -> String {
+    let (url, prefix) = (server.url(), server.prefix());
+    format!("{}\n[nats]\nurl = \"{url}\"\nprefix = \"{prefix}\"\n", shared(bucket, catalog).await)
+}
+
+/// Asks until the answer comes from where it should.
+async fn until(server: &Fovea, url: &str, status: &str) {
+    let begun = Instant::now();
+    loop {
+        let answer = server.get(url).await;
+        if answer.header("cache-status") == status {
+            return;
+        }
+        assert!(begun.elapsed() < WITHIN, "{url}: {:?}, not {status:?}\n{}", answer.headers, server.log());
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+#[tokio::test]
+async fn purges_go_by_the_broker_and_memory_needs_no_catalog() {
+    let (catalogs, broker) = (postgres::shared(), Nats::start(""));
+    let catalog = catalogs.database();
+    let database = catalog.rsplit('/').next().unwrap().to_owned();
+    let config = with_broker("fleet-purges", &catalog, &broker).await;
+    let (one, other) = (Fovea::start_all(&config).await, Fovea::start_idle(&config).await);
+    let taken = one.root().taken("/v1/assets/shop/peaks.jpg?variants=w_300.webp", photo()).await;
+    let job = other.root().completed(&taken).await;
+    let url = text(&job["variants"][0], "url");
+    until(&one, url, IN_MEMORY).await;
+    until(&other, url, IN_MEMORY).await;
+    let anew = "fovea; fwd=miss; stored";
+    let purge = json!({ "asset": "shop/peaks.jpg" });
+    assert_eq!(one.purge(purge.clone()).await.json()["stored"], json!(true));
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(other.get(url).await.header("cache-status"), anew, "a purge reaches the memory of all within a second");
+
+    // Without the catalog images are served from memory, and purged.
+    catalogs.sql("postgres", &format!("ALTER DATABASE {database} ALLOW_CONNECTIONS false"));
+    let end = format!("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{database}'");
+    catalogs.sql("postgres", &end);
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert_eq!(other.get(url).await.header("cache-status"), IN_MEMORY);
+    catalogs.sql("postgres", &format!("ALTER DATABASE {database} ALLOW_CONNECTIONS true"));
+    until(&one, url, IN_MEMORY).await;
+
+    // A broker that stands still cannot tell of a purge: nobody trusts memory.
+    broker.pause();
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    for server in [&one, &other] {
+        assert_eq!(server.get(url).await.header("cache-status"), IN_STORE);
+    }
+    broker.resume();
+    until(&one, url, IN_MEMORY).await;
+    until(&other, url, IN_MEMORY).await;
+    broker.kill();
+    until(&other, url, IN_STORE).await;
+    assert_eq!(one.purge(purge.clone()).await.json()["stored"], json!(false), "nobody was told");
+    broker.start_again();
+    let told = async {
+        while one.purge(purge.clone()).await.json()["stored"] != json!(true) {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    };
+    tokio::time::timeout(WITHIN, told).await.unwrap();
+    until(&other, url, IN_MEMORY).await;
+}
+
+#[tokio::test]
+async fn each_cold_variant_is_made_once_in_the_fleet() {
+    let config = with_broker("fleet-flights", &postgres::shared().database(), nats::shared()).await;
+    let (one, two, three) =
+        tokio::join!(Fovea::start_idle(&config), Fovea::start_idle(&config), Fovea::start_idle(&config));
+    let origins = [one, two, three];
+    let pictures = ["brushes.jpg", "dandelion.jpg", "dogs.jpg", "shapes.png", "stream.jpg"];
+    let urls: Vec<String> = pictures
+        .iter()
+        .flat_map(|picture| [120, 160, 200, 240].map(|width| format!("/pics/{picture}/v1/w_{width}.webp")))
+        .collect();
+    let clients = (0..500).map(|client| {
+        let (origin, url) = (&origins[client % 3], &urls[client % urls.len()]);
+        async move { (url, origin.get(url).await) }
+    });
+    let mut bodies = std::collections::BTreeMap::new();
+    for (url, answer) in join_all(clients).await {
+        assert_eq!(answer.status, 200, "{url}: {answer:?}");
+        let first = bodies.entry(url).or_insert_with(|| answer.body.clone());
+        assert!(*first == answer.body, "{url} is one variant, whoever answers");
+    }
+    assert_eq!(bodies.len(), 20);
+    let count = async |name: &str, labels: &[&str]| {
+        let counts = origins.iter().map(|origin| origin.metric(name, labels));
+        join_all(counts).await.iter().sum::<f64>()
+    };
+    let outcomes: Vec<(&str, f64)> = join_all(
+        ["led", "followed", "took_over", "in_vain", "unavailable"]
+            .map(async |outcome| (outcome, count("fovea_fleet_flights_total", &[outcome]).await)),
+    )
+    .await;
+    assert_eq!(count("fovea_render_variants_total", &[]).await, 20.0, "{outcomes:?}");
+    assert!(outcomes[1].1 > 0.0, "{outcomes:?}");
+}
+
+#[tokio::test]
+async fn who_makes_a_variant_and_is_killed_is_taken_over_from() {
+    // The first who reads the original gets no end of it.
+    let photo = photo();
+    let length = photo.len();
+    let source = Origin::start(move |request, _| {
+        let head = http::Response::builder().header("etag", "\"1\"").header("content-length", length);
+        if request.method() == Method::HEAD {
+            return head.body(http_body_util::Empty::new().boxed()).unwrap();
+        }
+        static ASKED: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUsize::new(0);
+        if ASKED.fetch_add(1, std::sync::atomic::Ordering::SeqCst) == 0 {
+            let never = futures_util::stream::pending::<Result<hyper::body::Frame<bytes::Bytes>, _>>();
+            return head.body(StreamBody::new(never).boxed()).unwrap();
+        }
+        let mut whole = answer(200, photo.clone());
+        whole.headers_mut().insert("etag", "\"1\"".parse().unwrap());
+        whole
+    })
+    .await;
+    let config = format!(
+        "{}\n[category.slow]\nsource = \"{}\"\nunsigned = \"options\"\nallow_private = true\n",
+        with_broker("fleet-killed", &postgres::shared().database(), nats::shared()).await,
+        source.url(),
+    );
+    let (leader, follower) = tokio::join!(Fovea::start_idle(&config), Fovea::start_idle(&config));
+    let url = "/slow/peaks.jpg/v1/w_300.webp";
+    let target = format!("http://{}{url}", leader.http);
+    let leading = leader.try_send(Method::GET, &target, &[], "".into());
+    let killing = async {
+        let begun = Instant::now();
+        while leader.metric("fovea_fleet_flights_total", &["led"]).await < 1.0 {
+            assert!(begun.elapsed() < WITHIN, "{}", leader.log());
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        let following = follower.get(url);
+        let kill = async {
+            tokio::time::sleep(Duration::from_millis(500)).await;
+            leader.kill();
+        };
+        tokio::join!(following, kill).0
+    };
+    let (led, answer) = tokio::join!(leading, killing);
+    assert!(led.is_err(), "it was killed");
+    assert_eq!((answer.status.as_u16(), answer.header("content-type")), (200, "image/webp"), "{}", follower.log());
+    assert_eq!(follower.metric("fovea_fleet_flights_total", &["took_over"]).await, 1.0);
+}
