@@ -35,6 +35,12 @@ const HOT: usize = 6;
 /// How long what is wrong stays so.
 const LASTS: Duration = Duration::from_millis(1200);
 
+/// How long the store refuses once, in a long run.
+const LASTS_LONG: Duration = Duration::from_secs(60);
+
+/// Faults from which on a run is long: the broker is a cluster of three then.
+const LONG: usize = 100;
+
 /// How long a hit may take, over as many origins as it takes.
 const HIT_WITHIN: Duration = Duration::from_secs(5);
 
@@ -71,9 +77,10 @@ struct Node {
 struct Cluster {
     folder: tempfile::TempDir,
     postgres: Postgres,
-    nats: Nats,
+    nats: Vec<Nats>,
     store: Proxy,
-    broker: Proxy,
+    /// Between the workers and each server of the broker.
+    brokers: Vec<Proxy>,
     bucket: S3,
     catalog: String,
     nodes: Vec<Node>,
@@ -95,7 +102,7 @@ fn start(folder: &std::path::Path, role: &str, http: SocketAddr, api: SocketAddr
 }
 
 impl Cluster {
-    async fn start() -> Self {
+    async fn start(servers: usize) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let seaweed = seaweedfs::shared();
         let name = "faults";
@@ -103,8 +110,13 @@ impl Cluster {
         let (access, secret) = seaweed.keys();
         let port = |url: &str| url.rsplit(':').next().and_then(|port| port.parse().ok()).expect("it names a port");
         let store = Proxy::to(port(&seaweed.endpoint())).await;
-        let nats = Nats::start("");
-        let broker = Proxy::to(port(&nats.url())).await;
+        let nats = if servers == 1 { vec![Nats::start("")] } else { Nats::cluster(servers) };
+        let mut brokers = Vec::new();
+        for server in &nats {
+            brokers.push(Proxy::to(port(&server.url())).await);
+        }
+        let all: Vec<String> = nats.iter().map(Nats::url).collect();
+        let proxied: Vec<String> = brokers.iter().map(|broker| format!("nats://{}", broker.address())).collect();
         let postgres = Postgres::start(&[]);
         let catalog = postgres.database();
         let config = format!(
@@ -113,7 +125,7 @@ impl Cluster {
              [derivatives]\nstore = \"s3://{name}/derivatives\"\n[ingest]\nstore = \"s3://{name}/ingest\"\nspool = \"spool\"\n\
              [catalog]\nurl = \"{catalog}\"\n[category.demo]\nenabled = false\n\
              [category.shop]\ningest = true\nunsigned = \"options\"\n\
-             [queue]\nlease_ms = 2000\ndeliveries_max = 1000\n[worker]\npoll_ms = 50\nconcurrency = 2\nbreaker_open_ms = 500\n",
+             [nats]\nreplicas = {servers}\n[queue]\nlease_ms = 2000\ndeliveries_max = 1000\n[worker]\npoll_ms = 50\nconcurrency = 2\nbreaker_open_ms = 500\n",
             store.address()
         );
         std::fs::write(folder.path().join("fovea.toml"), config).unwrap();
@@ -121,11 +133,11 @@ impl Cluster {
         let mut nodes = Vec::new();
         for role in roles.iter().flat_map(|(role, count)| std::iter::repeat_n(*role, *count)) {
             let (http, api) = (loopback(), loopback());
-            let nats = if role == "work" { format!("nats://{}", broker.address()) } else { nats.url() };
+            let nats = if role == "work" { proxied.join(",") } else { all.join(",") };
             let process = start(folder.path(), role, http, api, &nats);
             nodes.push(Node { role, http, api, nats, process });
         }
-        Self { folder, postgres, nats, store, broker, bucket, catalog, nodes }
+        Self { folder, postgres, nats, store, brokers, bucket, catalog, nodes }
     }
 
     fn addresses(&self, role: &str, of: impl Fn(&Node) -> SocketAddr) -> Vec<SocketAddr> {
@@ -140,28 +152,29 @@ impl Cluster {
         node.process = start(self.folder.path(), role, node.http, node.api, &node.nats);
     }
 
-    async fn befall(&mut self, fault: Fault, chance: &mut fastrand::Rng) {
+    async fn befall(&mut self, fault: Fault, lasts: Duration, chance: &mut fastrand::Rng) {
         match fault {
             Fault::OriginKilled => self.kill("serve", chance),
             Fault::ApiKilled => self.kill("api", chance),
             Fault::WorkerKilled => self.kill("work", chance),
             Fault::NatsKilled => {
-                self.nats.kill();
+                let server = &self.nats[chance.usize(..self.nats.len())];
+                server.kill();
                 tokio::time::sleep(LASTS).await;
-                self.nats.start_again();
+                server.start_again();
             }
             Fault::PostgresRestarted => self.postgres.restart(),
             Fault::StoreSlowThenRefusing => {
                 self.store.set(Weather::Slow(Duration::from_millis(50)));
                 tokio::time::sleep(LASTS).await;
                 self.store.set(Weather::Unavailable);
-                tokio::time::sleep(LASTS).await;
+                tokio::time::sleep(lasts).await;
                 self.store.set(Weather::Fair);
             }
             Fault::WorkersCutOff => {
-                self.broker.set(Weather::Cut);
+                self.brokers.iter().for_each(|broker| broker.set(Weather::Cut));
                 tokio::time::sleep(LASTS).await;
-                self.broker.set(Weather::Fair);
+                self.brokers.iter().for_each(|broker| broker.set(Weather::Fair));
             }
         }
     }
@@ -259,7 +272,7 @@ async fn read(
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cluster_loses_nothing_whatever_befalls_it() {
     let faults = kills();
-    let mut cluster = Cluster::start().await;
+    let mut cluster = Cluster::start(if faults >= LONG { 3 } else { 1 }).await;
     cluster.recovered().await;
     let apis = cluster.addresses("api", |node| node.api);
     let origins = cluster.addresses("serve", |node| node.http);
@@ -283,7 +296,7 @@ async fn a_cluster_loses_nothing_whatever_befalls_it() {
     let (stop, served) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
     let readers: Vec<_> =
         (0..2).map(|_| tokio::spawn(read(origins.clone(), paths.clone(), stop.clone(), served.clone()))).collect();
-    let pause = Duration::from_millis(150);
+    let pause = Duration::from_millis(300);
     let loads: Vec<_> = (0..UPLOADERS).map(|at| tokio::spawn(load(client.clone(), at, pause, stop.clone()))).collect();
 
     let mut chance = fastrand::Rng::with_seed(5);
@@ -292,8 +305,10 @@ async fn a_cluster_loses_nothing_whatever_befalls_it() {
         tokio::time::sleep(Duration::from_millis(chance.u64(100..300))).await;
         // Each at least once, then by chance.
         let fault = FAULTS.get(number).copied().unwrap_or_else(|| FAULTS[chance.usize(..FAULTS.len())]);
-        cluster.befall(fault, &mut chance).await;
-        *befallen.entry(fault).or_default() += 1;
+        let times = befallen.entry(fault).or_insert(0_usize);
+        *times += 1;
+        let lasts = if faults >= LONG && *times == 1 { LASTS_LONG } else { LASTS };
+        cluster.befall(fault, lasts, &mut chance).await;
         cluster.recovered().await;
     }
     stop.store(true, Ordering::Relaxed);

@@ -15,6 +15,7 @@ mod lease;
 mod log;
 #[cfg(test)]
 #[path = "../../tests/support/nats.rs"]
+#[allow(dead_code)]
 pub(crate) mod server;
 mod settings;
 mod streams;

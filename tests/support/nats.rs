@@ -73,6 +73,21 @@ impl Nats {
         server
     }
 
+    /// Starts servers that are one cluster. Clients find none of them but those that they were told of.
+    pub fn cluster(servers: usize) -> Vec<Self> {
+        let listeners: Vec<TcpListener> =
+            (0..servers).map(|_| TcpListener::bind("127.0.0.1:0").expect("loopback binds")).collect();
+        let ports: Vec<u16> =
+            listeners.iter().map(|listener| listener.local_addr().expect("it is bound").port()).collect();
+        drop(listeners);
+        let routes: Vec<String> = ports.iter().map(|port| format!("\"nats-route://127.0.0.1:{port}\"")).collect();
+        let config = |port| {
+            let routes = routes.join(", ");
+            format!("cluster {{ name: test, listen: \"127.0.0.1:{port}\", routes: [{routes}], no_advertise: true }}")
+        };
+        ports.iter().map(|port| Self::start(&config(port))).collect()
+    }
+
     /// Its URL.
     pub fn url(&self) -> String {
         format!("nats://127.0.0.1:{}", self.port)
