@@ -85,7 +85,9 @@ async fn a_broker_brings_the_jobs_of_one_process_to_the_workers_of_others() {
         let mut picture = photo();
         // What follows a picture's end is no part of it, so each is another content.
         picture.push(at);
-        taken.push(control.root().taken(&format!("/v1/assets/shop/{at}.jpg?variants=w_40.webp,w_30.webp"), picture).await);
+        taken.push(
+            control.root().taken(&format!("/v1/assets/shop/{at}.jpg?variants=w_40.webp,w_30.webp"), picture).await,
+        );
     }
     let mut workers = BTreeSet::new();
     for taken in &taken {

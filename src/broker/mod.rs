@@ -9,8 +9,8 @@
 mod bucket;
 mod connection;
 mod error;
-mod jobs;
 mod follow;
+mod jobs;
 mod log;
 #[cfg(test)]
 #[path = "../../tests/support/nats.rs"]
@@ -23,7 +23,7 @@ mod tests;
 pub use bucket::{Bucket, BucketSettings, Entry};
 pub use connection::{Broker, State};
 pub use error::Error;
-pub use jobs::{Delivery, JobMessage, Jobs, JobsSettings, Wakes};
 pub use follow::{Begun, Following, Heard, Place, Told};
+pub use jobs::{Delivery, JobMessage, Jobs, JobsSettings, Wakes};
 pub use log::{End, Log, LogSettings, Message};
 pub use settings::{Settings, Tls, check_urls};

@@ -119,10 +119,7 @@ impl Catalog {
 
     /// Whether a claim would find anything to do; asked by a reader, so that idle workers write nothing.
     async fn may_claim(&self, claim: &Claim) -> Result<bool, Error> {
-        let sql = format!(
-            "SELECT {UNTIDY} OR EXISTS ({})",
-            heads(claim)
-        );
+        let sql = format!("SELECT {UNTIDY} OR EXISTS ({})", heads(claim));
         let row = self.read_one(sql, values![self.now_ms()]).await?.ok_or(Error::NotFound)?;
         Ok(row.cells().int()? != 0)
     }

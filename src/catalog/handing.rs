@@ -285,7 +285,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = format!("sqlite:{}", folder.path().join("catalog.sqlite").display());
         let catalog = Catalog::new(Settings::new(file));
-        let id = catalog.push(vec![NewJob::new("ann", Kind::Purge, Priority::Low, None, json!({}))], None).await.unwrap();
+        let id =
+            catalog.push(vec![NewJob::new("ann", Kind::Purge, Priority::Low, None, json!({}))], None).await.unwrap();
         for times in 1..=2 {
             let claimed = catalog.claim(&claim()).await.unwrap().remove(0).job;
             let failed = Ended::Failed { code: "because".to_owned(), error: "so".to_owned(), result: None };

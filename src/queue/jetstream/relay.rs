@@ -149,7 +149,8 @@ impl Relay {
             return Ok(());
         }
         tokio::time::sleep(SWEEP_AGAIN).await;
-        let lost: Vec<(String, i64)> = self.missing(suspects).await.into_iter().map(|job| (job.id, job.lease)).collect();
+        let lost: Vec<(String, i64)> =
+            self.missing(suspects).await.into_iter().map(|job| (job.id, job.lease)).collect();
         if lost.is_empty() {
             return Ok(());
         }
@@ -176,7 +177,8 @@ impl Relay {
 /// Relays in the background for as long as there is a queue.
 pub fn start(relay: &Arc<Relay>) {
     let holder = format!("relay-{}-{}", std::process::id(), fastrand::u32(..));
-    let told = Told { committed: relay.catalog.ready(), broker: relay.jobs.broker().states(), asked: relay.asked.clone() };
+    let told =
+        Told { committed: relay.catalog.ready(), broker: relay.jobs.broker().states(), asked: relay.asked.clone() };
     tokio::spawn(keep(Arc::downgrade(relay), told, holder));
     tokio::spawn(listen(Arc::downgrade(relay)));
 }

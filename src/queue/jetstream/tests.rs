@@ -102,7 +102,8 @@ async fn what_is_delivered_twice_runs_once() {
     assert_eq!(next.id, other);
     bench.complete(&held).await;
     bench.complete(&next).await;
-    until("what is done with leaves the stream", async || relay.jobs.count("normal.transform").await.unwrap() == 0).await;
+    until("what is done with leaves the stream", async || relay.jobs.count("normal.transform").await.unwrap() == 0)
+        .await;
     assert_eq!((bench.state(&id).await, bench.state(&other).await), (JobState::Completed, JobState::Completed));
 }
 
@@ -162,7 +163,8 @@ async fn what_the_broker_lost_is_handed_over_again() {
     .await;
     done.sort();
     assert_eq!(done, ids, "each once");
-    until("what is done with leaves the stream", async || matches!(relay.jobs.count("normal.transform").await, Ok(0))).await;
+    until("what is done with leaves the stream", async || matches!(relay.jobs.count("normal.transform").await, Ok(0)))
+        .await;
 }
 
 #[tokio::test]
