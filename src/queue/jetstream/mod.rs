@@ -60,7 +60,7 @@ const AGE_MAX: Duration = Duration::from_secs(86_400);
 #[derive(Debug)]
 struct Held {
     lease: i64,
-    delivery: Delivery,
+    delivery: Arc<Delivery>,
     touched: Instant,
 }
 
@@ -194,14 +194,27 @@ impl JetStream {
         let mut held = self.held.lock();
         // One whose end could not be told to the catalog: its lease has run out.
         held.retain(|_, held| now - held.touched <= old);
-        held.insert(job.id.clone(), Held { lease: job.lease, delivery, touched: now });
+        held.insert(job.id.clone(), Held { lease: job.lease, delivery: Arc::new(delivery), touched: now });
     }
 
-    /// Lets go of a job's message, if it is this lease's.
-    fn let_go(&self, id: &str, lease: i64) -> Option<Delivery> {
+    /// A job's message, if it is this lease's: it goes on.
+    fn touch(&self, id: &str, lease: i64) -> Option<Arc<Delivery>> {
         let mut held = self.held.lock();
-        let ours = held.get(id).is_some_and(|held| held.lease == lease);
-        if ours { held.remove(id).map(|held| held.delivery) } else { None }
+        let held = held.get_mut(id).filter(|held| held.lease == lease)?;
+        held.touched = Instant::now();
+        Some(held.delivery.clone())
+    }
+
+    /// Lets go of a job's message, if it is this lease's: it is done with.
+    async fn let_go(&self, id: &str, lease: i64) {
+        let gone = {
+            let mut held = self.held.lock();
+            let ours = held.get(id).is_some_and(|held| held.lease == lease);
+            if ours { held.remove(id) } else { None }
+        };
+        if let Some(held) = gone {
+            held.delivery.ack().await;
+        }
     }
 
     fn catalog(&self) -> &Catalog {
@@ -228,13 +241,9 @@ impl Queue for JetStream {
             for ((id, lease), hold) in leases.iter().zip(&holds) {
                 if *hold == Hold::Lost {
                     // The job is somebody else's under another lease, or has ended: this message is stale.
-                    if let Some(delivery) = self.let_go(id, *lease) {
-                        delivery.ack().await;
-                    }
-                } else if let Some(delivery) = self.let_go(id, *lease) {
+                    self.let_go(id, *lease).await;
+                } else if let Some(delivery) = self.touch(id, *lease) {
                     delivery.progress().await;
-                    let held = Held { lease: *lease, delivery, touched: Instant::now() };
-                    self.held.lock().insert(id.clone(), held);
                 }
             }
             Ok(holds)
@@ -244,10 +253,8 @@ impl Queue for JetStream {
     fn end<'a>(&'a self, job: &'a Job, ended: Ended) -> BoxFuture<'a, Result<Job, Error>> {
         Box::pin(async move {
             let told = self.known.end(job, ended).await;
-            if matches!(told, Ok(_) | Err(Error::Conflict | Error::NotFound))
-                && let Some(delivery) = self.let_go(&job.id, job.lease)
-            {
-                delivery.ack().await;
+            if matches!(told, Ok(_) | Err(Error::Conflict | Error::NotFound)) {
+                self.let_go(&job.id, job.lease).await;
             }
             told
         })
