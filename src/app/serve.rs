@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::broker::{Relaying, broker};
+use super::broker::{Relaying, broker, events_kept};
 use super::ingest::{bucket, faces, ingest, originals};
 use super::origin::{origin, urls};
 use super::work;
@@ -68,7 +68,8 @@ pub async fn serve(config: Config, role: Role) -> Result<()> {
     let draining = Arc::new(AtomicBool::new(false));
     let ingest = ingest(&config, originals.clone(), catalog.clone())?;
     let keys = Keys::new(catalog.clone(), Some(config.api.token.expose().to_owned()));
-    let recent = Arc::new(http::Recent::default());
+    let shared = broker.as_ref().filter(|_| catalog.is_shared());
+    let recent = Arc::new(http::Recent::new(shared.map(|broker| (broker, events_kept(&config)))));
     let routes = Routes::new(Api {
         origin: origin.clone(),
         keys: keys.clone(),

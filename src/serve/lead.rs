@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 use super::Origin;
 use super::wanted::{Wanted, What};
 use crate::base::{Deadline, VariantKey, Work};
-use crate::broker::{self, Broker, Claim, Lease, Leases, Waited, Waiting};
+use crate::broker::{Broker, Claim, Lease, Leases, Waited, Waiting};
 use crate::cache::Entry;
 use crate::render::Seat;
 use crate::telemetry::names;
@@ -26,9 +26,6 @@ const LIFE: Duration = Duration::from_secs(3);
 
 /// How long the broker is waited for: a miss goes on without it.
 const ANSWER_WITHIN: Duration = Duration::from_millis(500);
-
-/// How long a broker that failed is left alone.
-const REST: Duration = Duration::from_secs(2);
 
 /// What making a variant takes, before one like it was made here.
 const UNMEASURED: Duration = Duration::from_secs(5);
@@ -44,7 +41,6 @@ const LATEST: f64 = 0.2;
 #[derive(Debug)]
 pub(super) struct Fleet {
     leases: Leases,
-    rest_until: Mutex<Option<Instant>>,
     /// Seconds, by what comes out.
     paces: Mutex<BTreeMap<&'static str, f64>>,
 }
@@ -61,7 +57,7 @@ impl Fleet {
     /// Of a process that is called so. Asks nobody.
     pub fn new(broker: &Broker, name: &str) -> Self {
         let leases = Leases::new(broker.clone(), KIND, name.to_owned(), LIFE, ANSWER_WITHIN);
-        Self { leases, rest_until: Mutex::default(), paces: Mutex::default() }
+        Self { leases, paces: Mutex::default() }
     }
 
     /// Notes how long making a variant took.
@@ -77,15 +73,6 @@ impl Fleet {
         let all = one * (1.0 + queued as f64 / threads.max(1) as f64);
         Duration::from_secs_f64(all.min(PATIENCE_MAX.as_secs_f64())).max(PATIENCE_MIN)
     }
-
-    fn rests(&self) -> bool {
-        self.rest_until.lock().is_some_and(|until| Instant::now() < until)
-    }
-
-    fn rest(&self, error: &broker::Error) {
-        *self.rest_until.lock() = Some(Instant::now() + REST);
-        tracing::debug!(%error, "leases on flights are not asked for, for {REST:?}");
-    }
 }
 
 impl Origin {
@@ -94,9 +81,6 @@ impl Origin {
         // Originals are not stored.
         let fleet = self.fleet.as_ref().filter(|_| !matches!(wanted.what, What::Original));
         let Some(fleet) = fleet else { return Turn::Make { lease: None, seat } };
-        if fleet.rests() {
-            return outcome("unavailable", Turn::Make { lease: None, seat });
-        }
         let key = wanted.key.digest.hex(64);
         match fleet.leases.claim(&key).await {
             Ok(Claim::Mine(lease)) => {
@@ -117,7 +101,7 @@ impl Origin {
                 turn
             }
             Err(error) => {
-                fleet.rest(&error);
+                tracing::debug!(%error, "a variant is made without a lease");
                 outcome("unavailable", Turn::Make { lease: None, seat })
             }
         }
@@ -137,7 +121,7 @@ impl Origin {
                 Ok(Waited::Mine(lease)) => (Some(lease), "took_over"),
                 Ok(Waited::GivenBack) => (None, "led"),
                 Err(error) => {
-                    fleet.rest(&error);
+                    tracing::debug!(%error, "a variant is made without a lease");
                     return outcome("unavailable", make(None));
                 }
             };
@@ -152,7 +136,7 @@ impl Origin {
                 Ok(Claim::Mine(lease)) => return outcome(how, make(Some(lease))),
                 Ok(Claim::Others(again)) => waiting = again,
                 Err(error) => {
-                    fleet.rest(&error);
+                    tracing::debug!(%error, "a variant is made without a lease");
                     return outcome("unavailable", make(None));
                 }
             }
