@@ -17,7 +17,7 @@ use super::work;
 use crate::auth::Keys;
 use crate::catalog::Catalog;
 use crate::config::{self, Config, samples};
-use crate::http::{self, AccessTarget, Api, Certificates, Images, Listener, Log, Routes, Running, Server};
+use crate::http::{self, AccessTarget, Api, Certificates, Images, Listener, Log, Probe, Routes, Running, Server};
 use crate::serve::Origin;
 use crate::telemetry;
 
@@ -70,6 +70,13 @@ pub async fn serve(config: Config, role: Role) -> Result<()> {
     let keys = Keys::new(catalog.clone(), Some(config.api.token.expose().to_owned()));
     let shared = broker.as_ref().filter(|_| catalog.is_shared());
     let recent = Arc::new(http::Recent::new(shared.map(|broker| (broker, events_kept(&config)))));
+    let probe = Probe {
+        origin: origin.clone(),
+        catalog: ingest.categories().next().is_some().then(|| catalog.clone()),
+        broker: broker.clone(),
+        metrics: work::rendered(&origin, &metrics),
+        draining: draining.clone(),
+    };
     let routes = Routes::new(Api {
         origin: origin.clone(),
         keys: keys.clone(),
@@ -78,14 +85,7 @@ pub async fn serve(config: Config, role: Role) -> Result<()> {
         board: board.clone(),
         ingest,
         recent: recent.clone(),
-        metrics: {
-            let (origin, metrics) = (origin.clone(), metrics.clone());
-            Arc::new(move || {
-                origin.observe();
-                metrics.render()
-            })
-        },
-        draining: draining.clone(),
+        probe,
         settings: api_settings(&config),
     });
     let control = control.start(Arc::new(routes))?;

@@ -27,6 +27,9 @@ const LIFE: Duration = Duration::from_secs(3);
 /// How long the broker is waited for: a miss goes on without it.
 const ANSWER_WITHIN: Duration = Duration::from_millis(500);
 
+/// How long the end of the process waits for leases to be given back.
+const SETTLE_WITHIN: Duration = Duration::from_secs(1);
+
 /// What making a variant takes, before one like it was made here.
 const UNMEASURED: Duration = Duration::from_secs(5);
 
@@ -58,6 +61,11 @@ impl Fleet {
     pub fn new(broker: &Broker, name: &str) -> Self {
         let leases = Leases::new(broker.clone(), KIND, name.to_owned(), LIFE, ANSWER_WITHIN);
         Self { leases, paces: Mutex::default() }
+    }
+
+    /// Gives all leases back of what is done, at the end of the process.
+    pub async fn settle(&self) {
+        self.leases.settle(SETTLE_WITHIN).await;
     }
 
     /// Notes how long making a variant took.
