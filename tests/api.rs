@@ -507,9 +507,9 @@ async fn numbers_tell_how_it_went() {
         api.get(&format!("/v1/jobs/{}", text(&taken, "job_id"))).await;
     }
     assert!(server.metric("fovea_job_cache_total", &["memory", "hit"]).await >= 1.0);
-    assert!(server.metric("fovea_job_cache_total", &["shared", "hit"]).await >= 1.0);
+    assert!(server.metric("fovea_job_cache_total", &["catalog", "hit"]).await >= 1.0);
     assert_eq!(api.get("/v1/jobs/job_none").await.status, 404);
-    assert!(server.metric("fovea_job_cache_total", &["shared", "miss"]).await >= 1.0);
+    assert!(server.metric("fovea_job_cache_total", &["catalog", "miss"]).await >= 1.0);
     for name in
         ["fovea_worker_utilisation", "fovea_worker_concurrency", "fovea_queue_oldest_seconds", "fovea_storage_bytes"]
     {

@@ -166,3 +166,104 @@ async fn who_makes_a_variant_and_is_killed_is_taken_over_from() {
     assert_eq!((answer.status.as_u16(), answer.header("content-type")), (200, "image/webp"), "{}", follower.log());
     assert_eq!(follower.metric("fovea_fleet_flights_total", &["took_over"]).await, 1.0);
 }
+
+/// Asks of three processes with an API, each of them about each job in several rounds; answers how often the catalog was asked, and how
+/// many transactions it had.
+async fn asks(config: &str, database: &str) -> (f64, i64) {
+    let start = || Fovea::start_control(config);
+    let (one, two, three) = tokio::join!(start(), start(), start());
+    let servers = [one, two, three];
+    let upload = |number: usize| {
+        let path = format!("/v1/assets/shop/peaks{number}.jpg?variants=w_{}.webp", 100 + number);
+        let taking = servers[number % 3].root();
+        async move { text(&taking.taken(&path, photo()).await, "status_url").to_owned() }
+    };
+    let jobs = join_all((0..10).map(upload)).await;
+    // Until all have heard of the uploads, and listen: then a question that is repeated is answered from memory.
+    for server in &servers {
+        let begun = Instant::now();
+        loop {
+            assert_eq!(server.root().get(&jobs[0]).await.status, 200);
+            if server.metric("fovea_job_cache_total", &["memory", "hit"]).await > 0.0 {
+                break;
+            }
+            assert!(begun.elapsed() < WITHIN, "{}", server.log());
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let transactions = || {
+        let sql = format!("SELECT xact_commit FROM pg_stat_database WHERE datname = '{database}'");
+        postgres::shared().sql("postgres", &sql).trim().parse::<i64>().unwrap()
+    };
+    let count = async || {
+        let counts = servers.iter().map(|server| server.metric("fovea_job_cache_total", &["catalog"]));
+        join_all(counts).await.iter().sum::<f64>()
+    };
+    let before = (count().await, transactions());
+    for _ in 0..20 {
+        for server in &servers {
+            for job in &jobs {
+                assert_eq!(server.root().get(job).await.status, 200);
+            }
+        }
+    }
+    let asked = count().await - before.0;
+    // The server counts transactions of a connection when it has been idle for a second.
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    let asks = (asked, transactions() - before.1);
+
+    // What one changes, all answer soon after.
+    let job = &jobs[3];
+    assert_eq!(servers[0].root().post(&format!("{job}/cancel"), json!({})).await.status, 200);
+    assert_eq!(servers[0].root().get(job).await.json()["status"], "cancelled", "its own change it knows at once");
+    let begun = Instant::now();
+    while servers[1].root().get(job).await.json()["status"] != "cancelled" {
+        assert!(begun.elapsed() < WITHIN, "{}", servers[1].log());
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    asks
+}
+
+#[tokio::test]
+async fn what_one_asked_the_catalog_the_others_need_not() {
+    let database = |url: &str| url.rsplit('/').next().unwrap().to_owned();
+    let (with, without) = (postgres::shared().database(), postgres::shared().database());
+    let config = with_broker("fleet-answers", &with, nats::shared()).await;
+    let fleet = asks(&config, &database(&with)).await;
+    let alone = asks(&shared("fleet-alone", &without).await, &database(&without)).await;
+    println!(
+        "600 questions at 3 processes: {fleet:?} with a broker, {alone:?} without (questions to the catalog, its transactions)"
+    );
+    assert!(alone.0 >= 27.0 && fleet.0 * 2.0 <= alone.0, "{fleet:?} with a broker, {alone:?} without");
+}
+
+#[tokio::test]
+async fn a_worker_tells_how_it_and_the_broker_are() {
+    let broker = Nats::start("");
+    let config = with_broker("fleet-worker", &postgres::shared().database(), &broker).await;
+    let server = Fovea::start_idle(&config).await;
+    let address = format!("127.0.0.1:{}", crate::support::fovea::free_port());
+    let environment = [("FOVEA_WORKER__LISTEN", address.as_str())];
+    let _worker = crate::support::process::Process::start_with(server.folder.path(), "work", &environment);
+    let ask = async |path: &str| {
+        let answer = server.try_send(Method::GET, &format!("http://{address}{path}"), &[], "".into()).await;
+        answer.map(|answer| (answer.status.as_u16(), String::from_utf8(answer.body.to_vec()).unwrap())).ok()
+    };
+    let begun = Instant::now();
+    while ask("/health/ready").await != Some((200, "ready\nbroker up\n".to_owned())) {
+        assert!(begun.elapsed() < WITHIN, "{:?}\n{}", ask("/health/ready").await, server.log());
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert!(ask("/metrics").await.unwrap().1.contains("fovea_broker_up 1"));
+    assert_eq!(ask("/v1/jobs").await.unwrap().0, 404, "it serves nothing else");
+    broker.kill();
+    let begun = Instant::now();
+    while ask("/health/ready").await != Some((200, "ready\nbroker degraded\n".to_owned())) {
+        assert!(begun.elapsed() < WITHIN, "{}", server.log());
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let health = server.api("/health").await.json();
+    let broker = health["components"].as_array().unwrap().iter().find(|part| part["name"] == "broker").unwrap();
+    assert_eq!((&health["status"], &broker["state"]), (&json!("degraded"), &json!("degraded")));
+}

@@ -49,6 +49,14 @@ pub async fn broker(config: &Config) -> Result<Option<Broker>> {
     Ok(Some(broker))
 }
 
+/// How long events are kept for other services.
+pub(super) fn events_kept(config: &Config) -> events::Kept {
+    events::Kept {
+        max_age: Duration::from_secs(config.nats.events_max_age_h.saturating_mul(3600)),
+        bytes_max: config.nats.events_bytes_max.bytes(),
+    }
+}
+
 /// Keeps the gauge of the connection, for as long as there is one.
 async fn observe(mut states: watch::Receiver<State>) {
     loop {
@@ -70,12 +78,7 @@ impl Relaying {
     /// Begins to relay, where there is a broker and a catalog that the fleet shares.
     pub fn start(config: &Config, broker: Option<&Broker>, catalog: &Catalog) -> Option<Self> {
         let broker = broker.filter(|_| catalog.is_shared())?;
-        let settings = &config.nats;
-        let kept = events::Kept {
-            max_age: Duration::from_secs(settings.events_max_age_h.saturating_mul(3600)),
-            bytes_max: settings.events_bytes_max.bytes(),
-        };
-        let relay = Relay::new(catalog.clone(), Arc::new(events::log(broker, kept)));
+        let relay = Relay::new(catalog.clone(), Arc::new(events::log(broker, events_kept(config))));
         let (stop, stopped) = watch::channel(false);
         Some(Self { stop, task: tokio::spawn(relay.keep(stopped)) })
     }

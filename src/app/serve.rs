@@ -10,14 +10,14 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::broker::{Relaying, broker};
+use super::broker::{Relaying, broker, events_kept};
 use super::ingest::{bucket, faces, ingest, originals};
 use super::origin::{origin, urls};
 use super::work;
 use crate::auth::Keys;
 use crate::catalog::Catalog;
 use crate::config::{self, Config, samples};
-use crate::http::{self, AccessTarget, Api, Certificates, Images, Listener, Log, Routes, Running, Server};
+use crate::http::{self, AccessTarget, Api, Certificates, Images, Listener, Log, Probe, Routes, Running, Server};
 use crate::serve::Origin;
 use crate::telemetry;
 
@@ -68,7 +68,15 @@ pub async fn serve(config: Config, role: Role) -> Result<()> {
     let draining = Arc::new(AtomicBool::new(false));
     let ingest = ingest(&config, originals.clone(), catalog.clone())?;
     let keys = Keys::new(catalog.clone(), Some(config.api.token.expose().to_owned()));
-    let recent = Arc::new(http::Recent::default());
+    let shared = broker.as_ref().filter(|_| catalog.is_shared());
+    let recent = Arc::new(http::Recent::new(shared.map(|broker| (broker, events_kept(&config)))));
+    let probe = Probe {
+        origin: origin.clone(),
+        catalog: ingest.categories().next().is_some().then(|| catalog.clone()),
+        broker: broker.clone(),
+        metrics: work::rendered(&origin, &metrics),
+        draining: draining.clone(),
+    };
     let routes = Routes::new(Api {
         origin: origin.clone(),
         keys: keys.clone(),
@@ -77,14 +85,7 @@ pub async fn serve(config: Config, role: Role) -> Result<()> {
         board: board.clone(),
         ingest,
         recent: recent.clone(),
-        metrics: {
-            let (origin, metrics) = (origin.clone(), metrics.clone());
-            Arc::new(move || {
-                origin.observe();
-                metrics.render()
-            })
-        },
-        draining: draining.clone(),
+        probe,
         settings: api_settings(&config),
     });
     let control = control.start(Arc::new(routes))?;

@@ -1,6 +1,7 @@
 //! From the config to the catalog, the queue and the workers; and `fovea work`.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -14,6 +15,7 @@ use crate::base::{CircuitSettings, Digest};
 use crate::broker::Broker;
 use crate::catalog::{self, Catalog};
 use crate::config::{self, Config};
+use crate::http::{Listener, Probe, Probes, Server};
 use crate::object::ObjectStore;
 use crate::popularity::{self, Coverage, Popularity};
 use crate::queue::{self, Backoff, Board, Handing, Pressure, Priorities, Queue, SYSTEM, Since};
@@ -180,6 +182,15 @@ pub fn workers(
     Worker::start(Parts { catalog, queue, origin, originals, board, settings })
 }
 
+/// What renders the metrics of a process with an origin.
+pub(super) fn rendered(origin: &Arc<Origin>, metrics: &telemetry::Metrics) -> Arc<dyn Fn() -> String + Send + Sync> {
+    let (origin, metrics) = (origin.clone(), metrics.clone());
+    Arc::new(move || {
+        origin.observe();
+        metrics.render()
+    })
+}
+
 /// Does jobs until SIGTERM or SIGINT, then finishes or hands back what is under way.
 ///
 /// # Errors
@@ -187,13 +198,24 @@ pub fn workers(
 pub async fn work(config: Config) -> Result<()> {
     let telemetry = telemetry::start(&telemetry_settings(&config.telemetry))?;
     let metrics = telemetry::install()?;
-    tokio::spawn(metrics.keep_up());
+    tokio::spawn(metrics.clone().keep_up());
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let listener =
+        config.worker.listen.map(|address| Server::bind(Listener::new("probe", vec![address]))).transpose()?;
     let catalog = catalog(&config);
     catalog.open().await.with_context(|| format!("catalog.url: {}", config.catalog.url))?;
     let originals = originals(&config).await.context("ingest.store")?;
     let broker = broker(&config).await?;
     let origin = origin(&config, originals.clone(), Some(catalog.clone()), broker.clone()).await?;
+    let draining = Arc::new(AtomicBool::new(false));
+    let probe = Probe {
+        origin: origin.clone(),
+        catalog: Some(catalog.clone()),
+        broker: broker.clone(),
+        metrics: rendered(&origin, &metrics),
+        draining: draining.clone(),
+    };
+    let probes = listener.map(|listener| listener.start(Arc::new(Probes::new(probe)))).transpose()?;
     origin.warm().await;
     tokio::spawn(origin.clone().follow());
     let relaying = Relaying::start(&config, broker.as_ref(), &catalog);
@@ -204,12 +226,16 @@ pub async fn work(config: Config) -> Result<()> {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
     }
+    draining.store(true, Ordering::Release);
     tracing::info!("finishing what is under way");
     if let Some(relaying) = relaying {
         relaying.stop().await;
     }
     worker.drain(Duration::from_millis(config.worker.drain_ms)).await;
     origin.finish_writes(super::serve::STORE_DRAIN).await;
+    if let Some(probes) = probes {
+        probes.drain().await;
+    }
     telemetry.finish().await;
     Ok(())
 }

@@ -1,6 +1,6 @@
 //! Buckets: keys with values that live for a time, on which processes agree by revisions.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_nats::jetstream::kv::{CreateErrorKind, Operation, Store, UpdateErrorKind};
 use async_nats::jetstream::stream::{Config, DiscardPolicy, StorageType};
@@ -13,6 +13,9 @@ use super::{Broker, Error};
 
 /// What the headers of a write may take beside its value.
 const HEADERS_BYTES_MAX: i32 = 1024;
+
+/// How long a bucket that failed is left alone: who asks meanwhile goes on without it at once.
+const REST: Duration = Duration::from_secs(2);
 
 /// What a bucket is like. What lies in it is in the servers' memory: it is gone when all of them end.
 #[derive(Clone, Debug)]
@@ -45,6 +48,7 @@ pub struct Bucket {
     settings: BucketSettings,
     stream: Ensured,
     store: Mutex<Option<Store>>,
+    rest_until: Mutex<Option<Instant>>,
 }
 
 impl Bucket {
@@ -68,7 +72,7 @@ impl Bucket {
                 ..Config::default()
             },
         );
-        Self { broker, settings, stream, store: Mutex::new(None) }
+        Self { broker, settings, stream, store: Mutex::default(), rest_until: Mutex::default() }
     }
 
     /// A key's value.
@@ -154,11 +158,16 @@ impl Bucket {
     }
 
     async fn within<T>(&self, asked: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+        if self.rest_until.lock().is_some_and(|until| Instant::now() < until) {
+            return Err(Error::Unavailable("it failed a moment ago".to_owned()));
+        }
         let done = tokio::time::timeout(self.settings.timeout, asked).await;
         let done = done.unwrap_or_else(|_| Err(Error::Unavailable("no answer in time".to_owned())));
         if done.as_ref().is_err_and(Error::passes) {
             self.stream.doubt();
             *self.store.lock() = None;
+            // Where there is no connection, asking costs nothing.
+            *self.rest_until.lock() = self.broker.up().is_ok().then(|| Instant::now() + REST);
         }
         done
     }

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use futures_util::StreamExt;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
+use tokio_util::task::TaskTracker;
 
 use super::{Broker, Bucket, BucketSettings, Error};
 
@@ -31,6 +32,8 @@ struct Inner {
     kind: &'static str,
     holder: Bytes,
     life: Duration,
+    /// Those that are held, and those that are being given back.
+    tasks: TaskTracker,
 }
 
 /// What came of asking for a lease.
@@ -77,7 +80,7 @@ impl Leases {
         let settings =
             BucketSettings { name: kind, max_age: life, value_bytes_max: holder.len(), bytes_max: BYTES_MAX, timeout };
         let bucket = Bucket::new(broker.clone(), settings);
-        Self { inner: Arc::new(Inner { broker, bucket, kind, holder: holder.into(), life }) }
+        Self { inner: Arc::new(Inner { broker, bucket, kind, holder: holder.into(), life, tasks: TaskTracker::new() }) }
     }
 
     /// Takes a key's lease, or says that it is another's.
@@ -98,7 +101,7 @@ impl Leases {
         let taken = self.inner.bucket.take(key, self.inner.holder.clone()).await?;
         Ok(taken.map(|(revision, after_another)| {
             let (held, dropped) = oneshot::channel();
-            tokio::spawn(self.clone().hold(key.to_owned(), revision, dropped));
+            self.inner.tasks.spawn(self.clone().hold(key.to_owned(), revision, dropped));
             Lease { after_another, _held: held }
         }))
     }
@@ -117,6 +120,14 @@ impl Leases {
         let told = broker.client().publish(self.subject(&key), Bytes::new()).await;
         if given_back.is_err() || told.is_err() {
             tracing::debug!(key, "a lease runs out by itself");
+        }
+    }
+
+    /// Waits until all that were dropped are given back, at most so long.
+    pub async fn settle(&self, time: Duration) {
+        self.inner.tasks.close();
+        if tokio::time::timeout(time, self.inner.tasks.wait()).await.is_ok() {
+            drop(self.inner.broker.flush().await);
         }
     }
 

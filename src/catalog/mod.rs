@@ -228,6 +228,11 @@ impl Catalog {
         self.inner.committed.events.subscribe()
     }
 
+    /// The number of the last event that this process has committed, or knows of otherwise.
+    pub fn last_known_event(&self) -> i64 {
+        *self.inner.committed.events.borrow()
+    }
+
     /// Changes when a job may be claimed that could not be before, by a commit of this process.
     pub fn ready(&self) -> watch::Receiver<u64> {
         self.inner.committed.ready.subscribe()

@@ -16,7 +16,7 @@ use std::time::Duration;
 use crate::broker::{Broker, Log, LogSettings};
 
 pub use relay::Relay;
-pub use wire::EventMessage;
+pub use wire::{EventMessage, number};
 
 /// How long the log keeps events.
 #[derive(Clone, Copy, Debug)]

@@ -84,6 +84,6 @@ pub(super) fn id(number: i64) -> String {
 }
 
 /// The number of an event by its id as a message.
-pub(super) fn number(id: &str) -> Option<i64> {
+pub fn number(id: &str) -> Option<i64> {
     id.strip_prefix("event-")?.parse().ok()
 }

@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 use super::Origin;
 use super::wanted::{Wanted, What};
 use crate::base::{Deadline, VariantKey, Work};
-use crate::broker::{self, Broker, Claim, Lease, Leases, Waited, Waiting};
+use crate::broker::{Broker, Claim, Lease, Leases, Waited, Waiting};
 use crate::cache::Entry;
 use crate::render::Seat;
 use crate::telemetry::names;
@@ -27,8 +27,8 @@ const LIFE: Duration = Duration::from_secs(3);
 /// How long the broker is waited for: a miss goes on without it.
 const ANSWER_WITHIN: Duration = Duration::from_millis(500);
 
-/// How long a broker that failed is left alone.
-const REST: Duration = Duration::from_secs(2);
+/// How long the end of the process waits for leases to be given back.
+const SETTLE_WITHIN: Duration = Duration::from_secs(1);
 
 /// What making a variant takes, before one like it was made here.
 const UNMEASURED: Duration = Duration::from_secs(5);
@@ -40,14 +40,17 @@ const PATIENCE_MAX: Duration = Duration::from_secs(10);
 /// How much of a measured time is the latest one's.
 const LATEST: f64 = 0.2;
 
-/// The leases on flights, and how long flights take here.
+/// What a process shares its flights by.
 #[derive(Debug)]
 pub(super) struct Fleet {
     leases: Leases,
-    rest_until: Mutex<Option<Instant>>,
-    /// Seconds, by what comes out.
-    paces: Mutex<BTreeMap<&'static str, f64>>,
+    /// How long flights take here.
+    pub paces: Paces,
 }
+
+/// How long making a variant takes, in seconds, by what comes out.
+#[derive(Debug, Default)]
+pub(super) struct Paces(Mutex<BTreeMap<&'static str, f64>>);
 
 /// How a variant that the store does not hold is come by.
 pub(super) enum Turn {
@@ -61,30 +64,28 @@ impl Fleet {
     /// Of a process that is called so. Asks nobody.
     pub fn new(broker: &Broker, name: &str) -> Self {
         let leases = Leases::new(broker.clone(), KIND, name.to_owned(), LIFE, ANSWER_WITHIN);
-        Self { leases, rest_until: Mutex::default(), paces: Mutex::default() }
+        Self { leases, paces: Paces::default() }
     }
 
+    /// Gives all leases back of what is done, at the end of the process.
+    pub async fn settle(&self) {
+        self.leases.settle(SETTLE_WITHIN).await;
+    }
+}
+
+impl Paces {
     /// Notes how long making a variant took.
-    pub fn measured(&self, output: &'static str, time: Duration) {
-        let mut paces = self.paces.lock();
+    pub fn note(&self, output: &'static str, time: Duration) {
+        let mut paces = self.0.lock();
         let seconds = paces.entry(output).or_insert(time.as_secs_f64());
         *seconds += LATEST * (time.as_secs_f64() - *seconds);
     }
 
-    /// How long making a variant would take here, behind what waits for a thread already.
+    /// How long it would take here, behind what waits for a thread already: so long another's is waited for.
     fn patience(&self, output: &'static str, (queued, threads): (usize, usize)) -> Duration {
-        let one = self.paces.lock().get(output).copied().unwrap_or(UNMEASURED.as_secs_f64());
+        let one = self.0.lock().get(output).copied().unwrap_or(UNMEASURED.as_secs_f64());
         let all = one * (1.0 + queued as f64 / threads.max(1) as f64);
         Duration::from_secs_f64(all.min(PATIENCE_MAX.as_secs_f64())).max(PATIENCE_MIN)
-    }
-
-    fn rests(&self) -> bool {
-        self.rest_until.lock().is_some_and(|until| Instant::now() < until)
-    }
-
-    fn rest(&self, error: &broker::Error) {
-        *self.rest_until.lock() = Some(Instant::now() + REST);
-        tracing::debug!(%error, "leases on flights are not asked for, for {REST:?}");
     }
 }
 
@@ -94,9 +95,6 @@ impl Origin {
         // Originals are not stored.
         let fleet = self.fleet.as_ref().filter(|_| !matches!(wanted.what, What::Original));
         let Some(fleet) = fleet else { return Turn::Make { lease: None, seat } };
-        if fleet.rests() {
-            return outcome("unavailable", Turn::Make { lease: None, seat });
-        }
         let key = wanted.key.digest.hex(64);
         match fleet.leases.claim(&key).await {
             Ok(Claim::Mine(lease)) => {
@@ -117,7 +115,7 @@ impl Origin {
                 turn
             }
             Err(error) => {
-                fleet.rest(&error);
+                tracing::debug!(%error, "a variant is made without a lease");
                 outcome("unavailable", Turn::Make { lease: None, seat })
             }
         }
@@ -125,7 +123,7 @@ impl Origin {
 
     async fn wait_for(&self, fleet: &Fleet, wanted: &Wanted, key: &str, mut waiting: Waiting, work: &Work) -> Turn {
         let pool = self.renderer.pool();
-        let patience = fleet.patience(wanted.output(), (pool.load().1, pool.threads()));
+        let patience = fleet.paces.patience(wanted.output(), (pool.load().1, pool.threads()));
         let until = Deadline::after(patience.min(work.deadline().left() / 2));
         let make = |lease: Option<Lease>| {
             let seat = Arc::new(self.renderer.seat(wanted.original));
@@ -137,7 +135,7 @@ impl Origin {
                 Ok(Waited::Mine(lease)) => (Some(lease), "took_over"),
                 Ok(Waited::GivenBack) => (None, "led"),
                 Err(error) => {
-                    fleet.rest(&error);
+                    tracing::debug!(%error, "a variant is made without a lease");
                     return outcome("unavailable", make(None));
                 }
             };
@@ -152,7 +150,7 @@ impl Origin {
                 Ok(Claim::Mine(lease)) => return outcome(how, make(Some(lease))),
                 Ok(Claim::Others(again)) => waiting = again,
                 Err(error) => {
-                    fleet.rest(&error);
+                    tracing::debug!(%error, "a variant is made without a lease");
                     return outcome("unavailable", make(None));
                 }
             }
@@ -163,4 +161,24 @@ impl Origin {
 fn outcome(how: &'static str, turn: Turn) -> Turn {
     counter!(names::FLEET_FLIGHTS, "outcome" => how).increment(1);
     turn
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_waits_longer_than_making_it_takes() {
+        let paces = Paces::default();
+        assert_eq!(paces.patience("webp", (0, 2)), UNMEASURED);
+        paces.note("webp", Duration::from_secs(1));
+        assert_eq!(paces.patience("webp", (0, 2)), Duration::from_secs(1));
+        assert_eq!(paces.patience("webp", (4, 2)), Duration::from_secs(3), "four wait for two threads");
+        assert_eq!(paces.patience("avif", (0, 2)), UNMEASURED, "each format has its own pace");
+        for _ in 0..50 {
+            paces.note("webp", Duration::from_millis(2));
+        }
+        assert_eq!(paces.patience("webp", (0, 2)), PATIENCE_MIN);
+        assert_eq!(paces.patience("webp", (100_000, 2)), PATIENCE_MAX);
+    }
 }

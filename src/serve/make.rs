@@ -85,7 +85,7 @@ impl Origin {
         let how = How { urgency, seat, lease };
         let made = self.clone().make_anew(&wanted, &client, stages, how, &work).await;
         if let (Ok(_), Some(fleet)) = (&made, &self.fleet) {
-            fleet.measured(wanted.output(), making.elapsed());
+            fleet.paces.note(wanted.output(), making.elapsed());
         }
         if let Err(error) = &made {
             self.remember(wanted.key, error);

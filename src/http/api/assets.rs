@@ -15,6 +15,7 @@ use super::Api;
 use super::events::EventView;
 use super::extract::{Asked, Caller, Place, Told, bad_query, header};
 use super::links::split;
+use super::recent::{Answer, Question};
 use super::wire::{Accepted, AssetView, Begun, Paged, ProblemDocument, VariantView, VersionView, job_path};
 use crate::auth::Role;
 use crate::catalog::{Access, AssetFilter, EventFilter};
@@ -357,10 +358,17 @@ pub async fn get(
     caller: Caller,
     Place((category, id)): Place<(String, String)>,
     asked: Asked,
-) -> Result<Json<Whole>, Problem> {
+) -> Result<Response, Problem> {
     let principal = caller.at_least_in(Role::Viewer, &category)?;
     let sees = principal.sees();
-    let asset = api.catalog.asset(sees, &category, &id).await?;
+    let question = Question::asset(sees, &category, &id, asked.text("version"));
+    if let Some(answer) = api.recent.find(&question).await {
+        return Ok(answer.into_response());
+    }
+    let mark = api.recent.mark();
+    let asset = api.catalog.asset(sees, &category, &id).await;
+    api.recent.asked_catalog(asset.is_ok());
+    let asset = asset?;
     let versions = api.catalog.versions(sees, &category, &id).await?;
     let variants = api.catalog.variants(sees, &category, &id, asked.text("version")).await?;
     let filter = EventFilter {
@@ -374,14 +382,18 @@ pub async fn get(
     let access = access.into_iter().map(|Access { day, variant, count, .. }| AccessView { day, variant, count });
     let originals: u64 = versions.iter().map(|version| version.bytes).sum();
     let bytes_total = originals + variants.iter().map(|variant| variant.bytes).sum::<u64>();
-    Ok(Json(Whole {
+    let (owner, category) = (asset.owner.clone(), asset.category.clone());
+    let whole = Whole {
         asset: asset.into(),
         versions: versions.into_iter().map(VersionView::from).collect(),
         variants: variants.into_iter().map(|variant| VariantView::of(&api, variant)).collect(),
         bytes_total,
         access: access.collect(),
         history: history.into_iter().map(EventView::from).collect(),
-    }))
+    };
+    let answer = Arc::new(Answer::new(&owner, Some(&category), &whole));
+    api.recent.keep(&question, answer.clone(), mark);
+    Ok(answer.into_response())
 }
 
 /// Delete an asset, or one version of it: originals, derivatives, mezzanines, and a purge. Goes on after a crash.
@@ -405,6 +417,7 @@ pub async fn delete(
     let subject = Subject { category: category.clone(), asset: id.clone(), version: version.map(str::to_owned) };
     let job = Task::Delete {}.job(&asset.owner, Some(subject), Priority::High);
     let job_id = api.catalog.begin_delete(principal.sees(), &category, &id, version, job).await?;
+    api.recent.changed(&Question::asset(None, &category, &id, None), api.catalog.last_known_event());
     // This process forgets it at once; the job sees to the store, and to every other.
     api.origin.purge(&Purge::Asset { category, id }).await.map_err(|error| Problem::from(&error))?;
     let body = Begun { status_url: job_path(&job_id), job_id: job_id.clone(), urls: Default::default() };

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::Api;
+use super::recent::Question;
 use crate::catalog::{Asset, Job, Variant, Version};
 use crate::http::problem::{Problem, Refusal};
 use crate::ingest::Taken;
@@ -65,6 +66,8 @@ impl Api {
     /// What is said of an original that was taken; `v0` is asked for anew from now on.
     pub(super) fn taken(&self, taken: Taken) -> Accepted {
         self.origin.renew_current(&taken.category, &taken.id);
+        let question = Question::asset(None, &taken.category, &taken.id, None);
+        self.recent.changed(&question, self.catalog.last_known_event());
         let variants = self.prewarm(&taken.category).iter().chain(&taken.variants);
         let url = |variant: &String| {
             let url = self.url(&taken.category, &taken.id, &taken.version, variant);
