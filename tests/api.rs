@@ -551,3 +551,51 @@ async fn a_preset_that_changes_is_made_anew_of_what_had_it() {
     server.root().completed(&asked.json()).await;
     assert_eq!(reprocessed(&server).await.as_array().unwrap().len(), 2, "the start noticed no change");
 }
+
+#[tokio::test]
+async fn a_picture_is_made_in_tiles_that_cover_it_at_every_size() {
+    let server = Fovea::start_all(SHOP).await;
+    let api = server.root();
+    let taken = api.taken("/v1/assets/shop/large/peaks.jpg", photo()).await;
+    api.completed(&taken).await;
+    let asked = api.post("/v1/pyramids", json!({ "asset": "shop/large/peaks.jpg", "tile": 256 })).await;
+    assert_eq!(asked.status, 202, "{:?}", asked.body);
+    let again = api.post("/v1/pyramids", json!({ "asset": "shop/large/peaks.jpg", "tile": 256 })).await;
+    let batch = api.completed(&asked.json()).await;
+    if again.json()["job_id"] != batch["id"] {
+        api.completed(&again.json()).await;
+    }
+    let pyramid = &batch["result"]["pyramid"];
+    let levels = pyramid["levels"].as_array().unwrap();
+    let number = |of: &Value, name: &str| of[name].as_u64().unwrap();
+    let [width, height] = ["width", "height"].map(|name| number(&levels[0], name));
+    assert_eq!((width, height, levels.len()), (1633, 1225, 12), "{batch}");
+    for level in levels {
+        let scale = number(level, "scale");
+        let mut pixels = 0;
+        for row in 0..number(level, "rows") {
+            for column in 0..number(level, "columns") {
+                let span = |at: u64, shown: &str, whole: u64| {
+                    let shown = (number(level, shown) - at * 256).min(256);
+                    (at * 256 * scale, (shown * scale).min(whole - at * 256 * scale), shown)
+                };
+                let ((x, across, w), (y, down, h)) = (span(column, "width", width), span(row, "height", height));
+                let values = [("x", x), ("y", y), ("across", across), ("down", down), ("width", w), ("height", h)];
+                let path = values.iter().fold(text(pyramid, "path").to_owned(), |path, (name, value)| {
+                    path.replace(&format!("{{{name}}}"), &value.to_string())
+                });
+                let tile = server.get(&path).await;
+                assert!(tile.status == 200 && tile.header("cache-status").contains("hit"), "{path}: {tile:?}");
+                let header = fovea::decode::probe(&tile.body, &fovea::base::Limits::default()).unwrap();
+                assert_eq!((u64::from(header.size.width), u64::from(header.size.height)), (w, h), "{path}");
+                pixels += w * h;
+            }
+        }
+        assert_eq!(pixels, number(level, "width") * number(level, "height"));
+    }
+    assert!(server.metric("fovea_render_shared_total", &[]).await > 10.0, "neighbours take one decode");
+    let refused = api.post("/v1/pyramids", json!({ "asset": "shop/large/peaks.jpg", "tile": 7 })).await;
+    assert_eq!(refused.status, 400);
+    let missing = api.post("/v1/pyramids", json!({ "asset": "shop/none.jpg" })).await;
+    assert_eq!(missing.status, 404);
+}

@@ -3,6 +3,7 @@
 use serde_json::{Value as Json, json};
 
 use super::sql::values;
+use super::transitions::merge;
 use super::{Asset, AssetState, Catalog, Error, Job, JobState, NewEvent, Tx, Variant, VariantState, Version};
 
 /// What was found out about an original.
@@ -80,6 +81,40 @@ impl Catalog {
                 .await?;
                 let data = json!({ "done": job.done, "failed": job.failed, "total": job.total });
                 tx.append(job.event("job.progress", data)).await
+            })
+        })
+        .await
+    }
+}
+
+impl Catalog {
+    /// Notes that so many tiles more are there, up to `at`: a later try goes on behind them. Counts only while the lease holds.
+    pub async fn record_tiles(&self, job: &Job, made: u32, at: u64) -> Result<(), Error> {
+        let (id, lease) = (job.id.clone(), job.lease);
+        self.write(move |tx| {
+            Box::pin(async move {
+                let sql = "UPDATE jobs SET done = done + $3, result = $4, revision = revision + 1
+                     WHERE id = $1 AND lease = $2 AND state = 'processing' RETURNING total";
+                let noted = tx.row(sql, values![&id, lease, made, &json!({ "at": at })]).await?;
+                noted.map(drop).ok_or(Error::Conflict)
+            })
+        })
+        .await
+    }
+
+    /// Lays what came of a part over what came of its batch. Counts only while the part's lease holds.
+    pub async fn tell_batch(&self, part: &Job, result: Json) -> Result<(), Error> {
+        let (id, lease) = (part.id.clone(), part.lease);
+        self.write(move |tx| {
+            Box::pin(async move {
+                let part = tx.job(None, &id).await?;
+                if part.lease != lease || part.state != JobState::Processing {
+                    return Err(Error::Conflict);
+                }
+                let mut batch = tx.job(None, part.parent.as_deref().ok_or(Error::NotFound)?).await?;
+                merge(&mut batch.result, result);
+                let sql = "UPDATE jobs SET result = $2, revision = revision + 1 WHERE id = $1";
+                tx.run(sql, values![&batch.id, &batch.result]).await.map(drop)
             })
         })
         .await

@@ -345,7 +345,7 @@ impl Tx {
 }
 
 /// Lays what came out over what came out before: one level deep, the newer wins.
-fn merge(into: &mut Json, from: Json) {
+pub(super) fn merge(into: &mut Json, from: Json) {
     match (into, from) {
         (Json::Object(into), Json::Object(from)) => into.extend(from),
         (into, from @ Json::Object(_)) => *into = from,

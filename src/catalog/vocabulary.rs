@@ -72,6 +72,10 @@ words! {
         Reprocess = "reprocess",
         /// Makes the variants of one stretch of a category anew.
         Partition = "partition",
+        /// Makes neighbouring tiles of a picture's pyramid.
+        Tiles = "tiles",
+        /// Tells where a pyramid's tiles are, when all are there.
+        Assemble = "assemble",
         /// Removes what is past its time.
         Cleanup = "cleanup",
         /// Does nothing itself: it ends when its children have.

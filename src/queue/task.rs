@@ -53,6 +53,26 @@ pub enum Task {
         /// Up to this asset's id, and with it.
         upto: String,
     },
+    /// Make neighbouring tiles of a picture's pyramid.
+    Tiles {
+        /// A tile's side, in pixels.
+        tile: u32,
+        /// As a file's extension.
+        format: String,
+        /// Of which level.
+        level: u32,
+        /// The first, counted row by row.
+        from: u64,
+        /// How many.
+        count: u64,
+    },
+    /// Tell where a pyramid's tiles are, when all are there.
+    Assemble {
+        /// A tile's side, in pixels.
+        tile: u32,
+        /// As a file's extension.
+        format: String,
+    },
     /// Remove what is past its time.
     Cleanup {
         /// What.
@@ -84,6 +104,8 @@ impl Task {
             Self::Purge {} => Kind::Purge,
             Self::Reprocess { .. } => Kind::Reprocess,
             Self::Partition { .. } => Kind::Partition,
+            Self::Tiles { .. } => Kind::Tiles,
+            Self::Assemble { .. } => Kind::Assemble,
             Self::Cleanup { .. } => Kind::Cleanup,
         }
     }
@@ -93,6 +115,7 @@ impl Task {
         let total = match &self {
             Self::Prewarm { variants, popular } => (variants.len() + popular.len()) as u32,
             Self::Transform { variants } | Self::Inspect { variants, .. } => variants.len() as u32,
+            Self::Tiles { count, .. } => u32::try_from(*count).unwrap_or(u32::MAX),
             _ => 0,
         };
         NewJob { total, ..NewJob::new(owner, self.kind(), priority, subject, self.payload()) }

@@ -141,6 +141,7 @@ fn described() -> OpenApiRouter<Arc<Api>> {
         .routes(routes!(transforms::resize))
         .routes(routes!(transforms::crop))
         .routes(routes!(transforms::reprocess))
+        .routes(routes!(transforms::pyramid))
         .routes(routes!(jobs::get))
         .routes(routes!(jobs::cancel))
         .routes(routes!(jobs::retry))

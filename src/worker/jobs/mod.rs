@@ -1,5 +1,6 @@
 //! What jobs do, a file a kind.
 
+mod assemble;
 mod cleanup;
 mod delete;
 mod inspect;
@@ -8,6 +9,7 @@ mod partition;
 mod prewarm;
 mod purge;
 mod reprocess;
+mod tiles;
 mod transform;
 mod variants;
 
@@ -31,6 +33,10 @@ pub async fn perform(parts: Arc<Parts>, job: Job, deadline: Deadline) -> Result<
         Task::Partition { category, after, upto } => {
             partition::perform(&parts, &job, partition::Stretch { category, after, upto }, deadline).await
         }
+        Task::Tiles { tile, format, level, from, count } => {
+            tiles::perform(&parts, &job, tiles::Stretch { tile, format, level, from, count }, deadline).await
+        }
+        Task::Assemble { tile, format } => assemble::perform(&parts, &job, tile, &format).await,
         Task::Cleanup { what } => cleanup::perform(&parts, what).await,
     }
 }

@@ -20,11 +20,11 @@ const PAGE: u32 = 50;
 /// After which part of its time a try gives its place up.
 const TURN: f64 = 0.5;
 
-/// Which part of its time is for assets.
-const ASSET: f64 = 0.9;
+/// Which part of its time is for the work: what one piece takes too long for is noted before the try itself is over.
+const WORK: f64 = 0.9;
 
 /// When a try goes on that met a failure which may pass, after it had come further.
-const PAUSE_MS: u64 = 1000;
+pub const PAUSE_MS: u64 = 1000;
 
 /// Which assets.
 pub struct Stretch {
@@ -35,9 +35,7 @@ pub struct Stretch {
 
 /// Makes the variants of the stretch that are left.
 pub async fn perform(parts: &Parts, job: &Job, stretch: Stretch, deadline: Deadline) -> Result<Ended, Verdict> {
-    let turn = Deadline::after(deadline.left().mul_f64(TURN));
-    // What one asset takes too long for is noted before the try itself is over.
-    let deadline = Deadline::after(deadline.left().mul_f64(ASSET));
+    let (turn, deadline) = turn(deadline);
     let last_try = parts.queue.settings().backoff.pause(job.attempts, 0.5).is_none();
     let ready = ready(&stretch.category);
     let mut failed = job.failed;
@@ -73,6 +71,11 @@ pub async fn perform(parts: &Parts, job: &Job, stretch: Stretch, deadline: Deadl
             next => after = next,
         }
     }
+}
+
+/// When a try gives its place up, and until when its work may take.
+pub fn turn(deadline: Deadline) -> (Deadline, Deadline) {
+    (Deadline::after(deadline.left().mul_f64(TURN)), Deadline::after(deadline.left().mul_f64(WORK)))
 }
 
 /// All was looked at. Asked for again, it begins at its beginning.
