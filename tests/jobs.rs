@@ -180,6 +180,16 @@ async fn a_server_does_jobs_beside_its_requests_and_drains_when_told() {
     assert_eq!(catalog.job(None, &id).await.unwrap().state, JobState::Queued);
     let listed = catalog.jobs(Some("ann"), &JobFilter::default(), None, 10).await.unwrap();
     assert_eq!(listed.items.len(), 2);
+    // What is done is asked for again; what waits comes by itself.
+    let replayed = Command::new(env!("CARGO_BIN_EXE_fovea"))
+        .args(["jobs", "replay", "--since", "1", "--config"])
+        .arg(folder.path().join("fovea.toml"))
+        .current_dir(folder.path())
+        .env_clear()
+        .output()
+        .unwrap();
+    assert_eq!(String::from_utf8_lossy(&replayed.stdout), "1 jobs queued\n", "{replayed:?}");
+    assert_eq!(catalog.jobs(Some("ann"), &JobFilter::default(), None, 10).await.unwrap().items.len(), 3);
 }
 
 #[test]

@@ -55,6 +55,7 @@ pub struct Delivery {
     /// The how manyth delivery of it this is.
     pub times: u64,
     acker: Acker,
+    broker: Broker,
 }
 
 /// Within so long equal messages are one.
@@ -102,8 +103,11 @@ impl Delivery {
         self.answer(AckKind::Nak(None)).await;
     }
 
-    /// An answer that is lost is made good by the next delivery.
+    /// An answer that is lost is made good by the next delivery; while there is no connection none is kept for later.
     async fn answer(&self, kind: AckKind) {
+        if self.broker.up().is_err() {
+            return;
+        }
         if let Err(error) = self.acker.ack_with(kind).await {
             tracing::debug!(error, "an answer to a delivery");
         }
@@ -210,7 +214,7 @@ impl Jobs {
         let message = jetstream::Message { message, context: self.broker.context().clone() };
         let times = message.info().ok()?.delivered.unsigned_abs();
         let (message, acker) = message.split();
-        Some(Delivery { body: message.payload, times, acker })
+        Some(Delivery { body: message.payload, times, acker, broker: self.broker.clone() })
     }
 
     /// Messages that lie in a lane, those under way included.
@@ -255,6 +259,9 @@ impl Jobs {
 
     /// Tells the workers of all processes that there are jobs.
     pub async fn wake(&self) {
+        if self.broker.up().is_err() {
+            return;
+        }
         let sent = self.broker.client().publish(self.broker.subject("wake"), Bytes::new()).await;
         if let Err(error) = sent {
             tracing::debug!(%error, "the workers were not told");

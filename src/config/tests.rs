@@ -309,6 +309,8 @@ fn bounds() {
         ("[s3]\nendpoint = \"minio:9000\"", "s3.endpoint"),
         ("[s3]\naccess_key_id = \"a\"", "s3.access_key_id"),
         ("[derivatives]\nsse = \"rot13\"", "derivatives.sse"),
+        ("[nats]\nurl = \"nats://127.0.0.1:4222\"", "nats.url"),
+        ("[queue]\nwindow = 0", "queue.window"),
         ("[telemetry]\nlog = \"fovea=loud\"", "telemetry.log"),
         ("[telemetry]\notlp_ratio = 2.0", "telemetry.otlp_ratio"),
         ("[keys]\n\"a.b\" = \"x\"", "keys.a.b"),

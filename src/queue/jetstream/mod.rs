@@ -101,7 +101,11 @@ impl JetStream {
         self.catalog().tidy(claim.deliveries_max).await?;
         let mut claimed = Vec::new();
         for _ in 0..ROUNDS {
-            let (taken, stale) = self.claim_once(&claim).await?;
+            let (taken, stale) = match self.claim_once(&claim).await {
+                // What was claimed before is ours.
+                Err(_) if !claimed.is_empty() => break,
+                once => once?,
+            };
             claim.most -= taken.len().min(claim.most);
             for job in &taken {
                 let left = claim.kinds.iter_mut().filter(|(kind, _)| *kind == job.kind);
