@@ -74,10 +74,11 @@ impl Origin {
             }
             return Ok(Made { key, entry, phase: Phase::Store, stages });
         }
+        let waiting = Instant::now();
         let (lease, seat) = match self.turn_of(&wanted, seat, &work).await {
             Turn::Make { lease, seat } => (lease, seat),
             Turn::Found(key, entry) => {
-                stages.add(Stage::Store, begun.elapsed());
+                stages.add(Stage::Store, waiting.elapsed());
                 return Ok(Made { key, entry, phase: Phase::Collapsed, stages });
             }
         };
