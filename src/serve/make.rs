@@ -82,11 +82,11 @@ impl Origin {
                 return Ok(Made { key, entry, phase: Phase::Collapsed, stages });
             }
         };
-        let making = Instant::now();
+        let making = self.fleet.as_ref().map(|fleet| fleet.make(wanted.output()));
         let how = How { urgency, seat, lease };
         let made = self.clone().make_anew(&wanted, &client, stages, how, &work).await;
-        if let (Ok(_), Some(fleet)) = (&made, &self.fleet) {
-            fleet.paces.note(wanted.output(), making.elapsed());
+        if let (Ok(_), Some(making)) = (&made, making) {
+            making.done();
         }
         if let Err(error) = &made {
             self.remember(wanted.key, error);
