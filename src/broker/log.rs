@@ -81,20 +81,26 @@ impl Log {
     }
 
     /// Appends messages one behind the other, the first behind the `after`th message of the log. Where somebody else appended, or
-    /// one did not arrive, none that would come behind it is appended. Answers how many were.
+    /// one did not arrive, none that would come behind it is appended. Answers how many are there.
     pub async fn append_after(&self, after: u64, messages: Vec<Message>) -> Result<usize, Error> {
         self.stream.on(&self.broker).await?;
         let mut sent = Vec::with_capacity(messages.len());
+        let mut before: Option<String> = None;
         for (expected, Message { subject, id, payload }) in (after..).zip(messages) {
-            let message = PublishMessage::build().message_id(id).expected_last_sequence(expected).payload(payload);
+            let mut message = PublishMessage::build().message_id(&id).expected_last_sequence(expected).payload(payload);
+            // The place alone would let one in behind what somebody else put into the places before.
+            if let Some(before) = before.replace(id) {
+                message = message.expected_last_message_id(before);
+            }
             let message = self.broker.context().send_publish(self.broker.subject(&subject), message).await;
             sent.push(message.map_err(|error| self.failed(&error))?);
         }
         let mut appended = 0;
         for message in sent {
+            use PublishErrorKind::{WrongLastMessageId, WrongLastSequence};
             match message.await {
                 Ok(_) => appended += 1,
-                Err(error) if error.kind() == PublishErrorKind::WrongLastSequence => break,
+                Err(error) if matches!(error.kind(), WrongLastSequence | WrongLastMessageId) => break,
                 Err(error) => return Err(self.failed(&error)),
             }
         }

@@ -157,7 +157,13 @@ async fn a_log_keeps_its_order_whoever_appends_and_drops_what_comes_twice() {
     assert_eq!(other.end().await.unwrap(), End { sequence: 100, id: Some("id99".to_owned()) });
     one.append(word(99)).await.unwrap();
     assert_eq!(one.end().await.unwrap().sequence, 100, "it is there already");
-    assert_eq!(other.append_after(100, words(100..110)).await.unwrap(), 10);
+    assert_eq!(
+        other.append_after(98, words(98..101)).await.unwrap(),
+        3,
+        "who is behind, and appends the same, has appended it"
+    );
+    assert_eq!(one.end().await.unwrap(), End { sequence: 101, id: Some("id100".to_owned()) });
+    assert_eq!(other.append_after(101, words(101..110)).await.unwrap(), 9);
     let (mut following, begun) = one.follow(None, SILENCE).await.unwrap();
     assert_eq!((begun, following.waiting()), (Begun::Whole, 0));
     other.append(word(110)).await.unwrap();

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use metrics::{counter, histogram};
@@ -12,7 +13,7 @@ use parking_lot::Mutex;
 
 use super::Origin;
 use super::wanted::{Wanted, What};
-use crate::base::{Deadline, VariantKey, Work};
+use crate::base::{VariantKey, Work};
 use crate::broker::{Broker, Claim, Lease, Leases, Waited, Waiting};
 use crate::cache::Entry;
 use crate::render::Seat;
@@ -33,9 +34,12 @@ const SETTLE_WITHIN: Duration = Duration::from_secs(1);
 /// What making a variant takes, before one like it was made here.
 const UNMEASURED: Duration = Duration::from_secs(5);
 
+/// How often it is estimated anew how long that is.
+const ESTIMATE_EVERY: Duration = Duration::from_secs(1);
+
 /// Bounds of a wait for another's variant.
 const PATIENCE_MIN: Duration = Duration::from_millis(250);
-const PATIENCE_MAX: Duration = Duration::from_secs(10);
+const PATIENCE_MAX: Duration = Duration::from_secs(15);
 
 /// How much of a measured time is the latest one's.
 const LATEST: f64 = 0.2;
@@ -44,13 +48,34 @@ const LATEST: f64 = 0.2;
 #[derive(Debug)]
 pub(super) struct Fleet {
     leases: Leases,
-    /// How long flights take here.
-    pub paces: Paces,
+    paces: Paces,
+    /// Variants that are being made here.
+    making: AtomicUsize,
+}
+
+/// Counts a variant as being made, and how long it took where it was.
+pub(super) struct Making<'a> {
+    fleet: &'a Fleet,
+    output: &'static str,
+    begun: Instant,
+}
+
+impl Making<'_> {
+    /// It was made.
+    pub fn done(self) {
+        self.fleet.paces.note(self.output, self.begun.elapsed());
+    }
+}
+
+impl Drop for Making<'_> {
+    fn drop(&mut self) {
+        self.fleet.making.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// How long making a variant takes, in seconds, by what comes out.
 #[derive(Debug, Default)]
-pub(super) struct Paces(Mutex<BTreeMap<&'static str, f64>>);
+struct Paces(Mutex<BTreeMap<&'static str, f64>>);
 
 /// How a variant that the store does not hold is come by.
 pub(super) enum Turn {
@@ -64,7 +89,17 @@ impl Fleet {
     /// Of a process that is called so. Asks nobody.
     pub fn new(broker: &Broker, name: &str) -> Self {
         let leases = Leases::new(broker.clone(), KIND, name.to_owned(), LIFE, ANSWER_WITHIN);
-        Self { leases, paces: Paces::default() }
+        Self { leases, paces: Paces::default(), making: AtomicUsize::new(0) }
+    }
+
+    /// Begins to make a variant.
+    pub fn make(&self, output: &'static str) -> Making<'_> {
+        self.making.fetch_add(1, Ordering::Relaxed);
+        Making { fleet: self, output, begun: Instant::now() }
+    }
+
+    fn making(&self) -> usize {
+        self.making.load(Ordering::Relaxed)
     }
 
     /// Gives all leases back of what is done, at the end of the process.
@@ -81,10 +116,10 @@ impl Paces {
         *seconds += LATEST * (time.as_secs_f64() - *seconds);
     }
 
-    /// How long it would take here, behind what waits for a thread already: so long another's is waited for.
-    fn patience(&self, output: &'static str, (queued, threads): (usize, usize)) -> Duration {
+    /// How long it would take here, behind what is being made already: so long another's is waited for.
+    fn patience(&self, output: &'static str, ahead: usize, threads: usize) -> Duration {
         let one = self.0.lock().get(output).copied().unwrap_or(UNMEASURED.as_secs_f64());
-        let all = one * (1.0 + queued as f64 / threads.max(1) as f64);
+        let all = one * (1.0 + ahead as f64 / threads.max(1) as f64);
         Duration::from_secs_f64(all.min(PATIENCE_MAX.as_secs_f64())).max(PATIENCE_MIN)
     }
 }
@@ -122,15 +157,19 @@ impl Origin {
     }
 
     async fn wait_for(&self, fleet: &Fleet, wanted: &Wanted, key: &str, mut waiting: Waiting, work: &Work) -> Turn {
-        let pool = self.renderer.pool();
-        let patience = fleet.paces.patience(wanted.output(), (pool.load().1, pool.threads()));
-        let until = Deadline::after(patience.min(work.deadline().left() / 2));
+        let begun = Instant::now();
+        let most = work.deadline().left() / 2;
+        let left = || {
+            let patience = fleet.paces.patience(wanted.output(), fleet.making(), self.renderer.pool().threads());
+            patience.min(most).saturating_sub(begun.elapsed())
+        };
         let make = |lease: Option<Lease>| {
             let seat = Arc::new(self.renderer.seat(wanted.original));
             Turn::Make { lease: lease.map(Arc::new), seat }
         };
         loop {
-            let (lease, how) = match waiting.wait(until.left()).await {
+            let (lease, how) = match waiting.wait(left().min(ESTIMATE_EVERY)).await {
+                Ok(Waited::InVain) if !left().is_zero() => continue,
                 Ok(Waited::InVain) => return outcome("in_vain", make(None)),
                 Ok(Waited::Mine(lease)) => (Some(lease), "took_over"),
                 Ok(Waited::GivenBack) => (None, "led"),
@@ -170,15 +209,15 @@ mod tests {
     #[test]
     fn nobody_waits_longer_than_making_it_takes() {
         let paces = Paces::default();
-        assert_eq!(paces.patience("webp", (0, 2)), UNMEASURED);
+        assert_eq!(paces.patience("webp", 0, 2), UNMEASURED);
         paces.note("webp", Duration::from_secs(1));
-        assert_eq!(paces.patience("webp", (0, 2)), Duration::from_secs(1));
-        assert_eq!(paces.patience("webp", (4, 2)), Duration::from_secs(3), "four wait for two threads");
-        assert_eq!(paces.patience("avif", (0, 2)), UNMEASURED, "each format has its own pace");
+        assert_eq!(paces.patience("webp", 0, 2), Duration::from_secs(1));
+        assert_eq!(paces.patience("webp", 4, 2), Duration::from_secs(3), "four wait for two threads");
+        assert_eq!(paces.patience("avif", 0, 2), UNMEASURED, "each format has its own pace");
         for _ in 0..50 {
             paces.note("webp", Duration::from_millis(2));
         }
-        assert_eq!(paces.patience("webp", (0, 2)), PATIENCE_MIN);
-        assert_eq!(paces.patience("webp", (100_000, 2)), PATIENCE_MAX);
+        assert_eq!(paces.patience("webp", 0, 2), PATIENCE_MIN);
+        assert_eq!(paces.patience("webp", 100_000, 2), PATIENCE_MAX);
     }
 }

@@ -74,18 +74,19 @@ impl Origin {
             }
             return Ok(Made { key, entry, phase: Phase::Store, stages });
         }
+        let waiting = Instant::now();
         let (lease, seat) = match self.turn_of(&wanted, seat, &work).await {
             Turn::Make { lease, seat } => (lease, seat),
             Turn::Found(key, entry) => {
-                stages.add(Stage::Store, begun.elapsed());
+                stages.add(Stage::Store, waiting.elapsed());
                 return Ok(Made { key, entry, phase: Phase::Collapsed, stages });
             }
         };
-        let making = Instant::now();
+        let making = self.fleet.as_ref().map(|fleet| fleet.make(wanted.output()));
         let how = How { urgency, seat, lease };
         let made = self.clone().make_anew(&wanted, &client, stages, how, &work).await;
-        if let (Ok(_), Some(fleet)) = (&made, &self.fleet) {
-            fleet.paces.note(wanted.output(), making.elapsed());
+        if let (Ok(_), Some(making)) = (&made, making) {
+            making.done();
         }
         if let Err(error) = &made {
             self.remember(wanted.key, error);

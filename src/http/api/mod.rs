@@ -3,6 +3,7 @@
 //! Always true: but for health and metrics nothing is answered to whom shows no key that holds, and nobody sees another owner's
 //! things.
 
+mod asset;
 mod assets;
 mod docs;
 mod downloads;
@@ -132,7 +133,7 @@ fn described() -> OpenApiRouter<Arc<Api>> {
         .routes(routes!(assets::list))
         .routes(routes!(assets::fetch))
         .routes(routes!(assets::post))
-        .routes(routes!(assets::put, assets::get, assets::delete))
+        .routes(routes!(assets::put, asset::get, assets::delete))
         .routes(routes!(uploads::create))
         .routes(routes!(uploads::complete))
         .routes(routes!(notifications::s3))
