@@ -539,7 +539,7 @@ async fn a_preset_that_changes_is_made_anew_of_what_had_it() {
     };
     assert_eq!(batch["progress"], json!({ "done": 2, "failed": 0, "total": 2, "remaining_ms": null }), "{batch}");
     let asset = server.root().get("/v1/assets/shop/a.jpg").await.json();
-    let variant = &asset["versions"][0]["variants"][0];
+    let variant = &asset["variants"][0];
     assert_eq!((&variant["variant"], &variant["width"]), (&json!("wee.webp"), &json!(60)), "{asset}");
     let answer = server.get(&url).await;
     assert!(answer.header("cache-status").contains("hit"), "{answer:?}");
