@@ -17,7 +17,7 @@ fn photo() -> Vec<u8> {
 
 /// A big picture that nobody can compress: a BMP of random colours.
 fn large(bytes: usize) -> Vec<u8> {
-    let width = 1024_u32;
+    let width = 4096_u32;
     let height = (bytes / (width as usize * 3)) as u32;
     let mut next = random(7);
     let pixels: Vec<u8> = (0..width as usize * height as usize * 3).map(|_| next()).collect();
@@ -160,7 +160,7 @@ async fn an_upload_into_a_bucket_is_there_with_its_variants() {
     let key = format!("originals/shop/noise.bmp/{}/noise.bmp", text(&taken, "version"));
     let reading = store.open(&key).await.unwrap();
     assert_eq!(reading.meta.user["blake3"], text(&taken, "blake3"));
-    assert_eq!((&*reading.meta.user["width"], reading.meta.content_type.as_deref()), ("1024", Some("image/bmp")));
+    assert_eq!((&*reading.meta.user["width"], reading.meta.content_type.as_deref()), ("4096", Some("image/bmp")));
     assert!(reading.bytes(1 << 30).await.unwrap() == body);
     assert_eq!(std::fs::read_dir(server.folder.path().join("spool")).unwrap().count(), 0);
 }
@@ -234,12 +234,17 @@ async fn large_uploads_take_flat_memory() {
     let (server, _) = server("ingest-flat", "", false).await;
     server.root().taken("/v1/assets/shop/first.jpg", photo()).await;
     let before = server.resident_bytes_peak();
-    let body = Bytes::from(large(32 << 20));
-    let at_once = (0..4).map(|at| {
-        let (server, body) = (&server, body.clone());
-        async move { server.root().taken(&format!("/v1/assets/shop/{at}.bmp"), body).await }
-    });
-    futures_util::future::join_all(at_once).await;
-    let grown = server.resident_bytes_peak().saturating_sub(before);
-    assert!(grown < 48 << 20, "128 MiB of bodies took {} MiB", grown >> 20);
+    let four_at_once = async |bytes: usize| {
+        let body = Bytes::from(large(bytes));
+        let at_once = (0..4).map(|at| {
+            let (server, body) = (&server, body.clone());
+            async move { server.root().taken(&format!("/v1/assets/shop/{bytes}-{at}.bmp"), body).await }
+        });
+        futures_util::future::join_all(at_once).await;
+        server.resident_bytes_peak().saturating_sub(before) >> 20
+    };
+    let short = four_at_once(20 << 20).await;
+    let long = four_at_once(60 << 20).await;
+    assert!(short < 48 && long < 48, "80 MiB of bodies took {short} MiB, 240 MiB of them {long} MiB");
+    assert!(long < short + 16, "what is longer takes more: {short} MiB, then {long} MiB");
 }

@@ -24,7 +24,7 @@ use crate::telemetry;
 pub(super) const STORE_DRAIN: Duration = Duration::from_secs(10);
 
 /// Bytes of an upload that are read at once.
-const API_READ_BYTES_MAX: usize = 256 << 10;
+const API_READ_BYTES_MAX: usize = 128 << 10;
 
 /// How long the workers leave the machine to the first requests.
 const FIRST_LOOK: Duration = Duration::from_millis(300);

@@ -13,14 +13,16 @@ use std::time::{Duration, Instant, SystemTime};
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::JoinHandle;
 
 use super::{Error, Patience};
 use crate::base::Digest;
 
-/// Pieces are handed to the disk when so many bytes are together.
-const BATCH_BYTES: usize = 512 << 10;
+/// Bytes of a buffer; a body has two, one that is filled and one that is written. What comes is copied into them at once, so that the
+/// connection's own buffer is free again for what comes next, whatever the length of the body and of its pieces.
+const BUFFER_BYTES: usize = 128 << 10;
 /// How much of a body's beginning is kept in memory, for a look at its header.
-const HEAD_BYTES_MAX: usize = 256 << 10;
+const HEAD_BYTES_MAX: usize = 128 << 10;
 /// A file that nobody has written to for so long was left by a crash.
 const ABANDONED: Duration = Duration::from_secs(600);
 /// When to come back where too many bodies are being read.
@@ -74,19 +76,42 @@ impl Drop for Unfinished {
     }
 }
 
-/// What the blocking side holds between two batches.
+/// What the blocking side holds between two writes.
 struct Sink {
     file: File,
     hasher: blake3::Hasher,
+    buffer: Vec<u8>,
 }
 
 impl Sink {
-    fn take(&mut self, batch: &[Bytes]) -> io::Result<()> {
-        for piece in batch {
-            self.hasher.update(piece);
-            self.file.write_all(piece)?;
+    /// Takes what is in the buffer, which is empty afterwards.
+    fn take(mut self) -> io::Result<Self> {
+        self.hasher.update(&self.buffer);
+        self.file.write_all(&self.buffer)?;
+        self.buffer.clear();
+        Ok(self)
+    }
+
+    /// Takes what is in a buffer, in the background, and leaves an empty one in its place.
+    fn write(mut self, buffer: &mut Vec<u8>) -> Disk {
+        std::mem::swap(&mut self.buffer, buffer);
+        Disk::Writing(tokio::task::spawn_blocking(move || self.take()))
+    }
+}
+
+/// The blocking side.
+enum Disk {
+    Resting(Sink),
+    Writing(JoinHandle<io::Result<Sink>>),
+}
+
+impl Disk {
+    /// Waits until it rests.
+    async fn rest(self) -> io::Result<Sink> {
+        match self {
+            Self::Resting(sink) => Ok(sink),
+            Self::Writing(task) => task.await.unwrap_or_else(|error| Err(io::Error::other(error))),
         }
-        Ok(())
     }
 }
 
@@ -126,7 +151,7 @@ impl Spool {
         let path = self.folder.join(format!("{:016x}", self.number.fetch_add(1, Ordering::Relaxed)));
         let file = OpenOptions::new().write(true).create_new(true).mode(0o640).open(&path)?;
         let mut unfinished = Unfinished { path, whole: false };
-        let sink = Sink { file, hasher: blake3::Hasher::new() };
+        let sink = Sink { file, hasher: blake3::Hasher::new(), buffer: Vec::with_capacity(BUFFER_BYTES) };
         let (sink, head, bytes) = fill(sink, body, bytes_max, patience).await?;
         if bytes == 0 {
             return Err(Error::Empty);
@@ -138,7 +163,7 @@ impl Spool {
     }
 }
 
-/// Reads and writes side by side: while the disk takes one batch, the next one is read.
+/// Reads and writes side by side: while the disk takes one buffer, the other is filled.
 async fn fill<E: std::fmt::Display>(
     sink: Sink,
     mut body: impl Stream<Item = Result<Bytes, E>> + Unpin,
@@ -146,9 +171,8 @@ async fn fill<E: std::fmt::Display>(
     patience: Patience,
 ) -> Result<(Sink, Bytes, u64), Error> {
     let end = Instant::now() + patience.total;
-    let (mut head, mut bytes) = (Vec::new(), 0_u64);
-    let (mut batch, mut batched) = (Vec::new(), 0);
-    let mut writing = tokio::task::spawn_blocking(move || Ok::<Sink, io::Error>(sink));
+    let (mut head, mut bytes) = (Vec::with_capacity(HEAD_BYTES_MAX), 0_u64);
+    let (mut buffer, mut disk) = (Vec::with_capacity(BUFFER_BYTES), Disk::Resting(sink));
     loop {
         let wait = patience.idle.min(end.saturating_duration_since(Instant::now()));
         let piece = tokio::time::timeout(wait, body.next()).await.map_err(|_| Error::Slow)?;
@@ -160,24 +184,21 @@ async fn fill<E: std::fmt::Display>(
         }
         let wanted = HEAD_BYTES_MAX.saturating_sub(head.len()).min(piece.len());
         head.extend_from_slice(&piece[..wanted]);
-        batched += piece.len();
-        batch.push(piece);
-        if batched >= BATCH_BYTES {
-            writing = write(ended(writing.await)?, std::mem::take(&mut batch));
-            batched = 0;
+        let mut rest = &piece[..];
+        while !rest.is_empty() {
+            let (now, later) = rest.split_at(rest.len().min(BUFFER_BYTES - buffer.len()));
+            buffer.extend_from_slice(now);
+            if buffer.len() == BUFFER_BYTES {
+                disk = disk.rest().await?.write(&mut buffer);
+            }
+            rest = later;
         }
     }
-    let sink = ended(writing.await)?;
-    let sink = if batch.is_empty() { sink } else { ended(write(sink, batch).await)? };
+    let mut sink = disk.rest().await?;
+    if !buffer.is_empty() {
+        sink = sink.write(&mut buffer).rest().await?;
+    }
     Ok((sink, head.into(), bytes))
-}
-
-fn write(mut sink: Sink, batch: Vec<Bytes>) -> tokio::task::JoinHandle<io::Result<Sink>> {
-    tokio::task::spawn_blocking(move || sink.take(&batch).map(|()| sink))
-}
-
-fn ended(result: Result<io::Result<Sink>, tokio::task::JoinError>) -> io::Result<Sink> {
-    result.unwrap_or_else(|error| Err(io::Error::other(error)))
 }
 
 #[cfg(test)]

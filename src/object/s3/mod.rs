@@ -3,6 +3,7 @@
 //! What was said with a put is kept as the object's user metadata, so that one GET answers both.
 
 mod list;
+mod piece;
 mod settings;
 mod upload;
 
@@ -45,6 +46,7 @@ pub struct S3 {
     conditional: Arc<AtomicBool>,
     /// Parts of all uploads together that may be under way: a part takes buffers, however few uploads there are.
     parts: Arc<Semaphore>,
+    buffers: piece::Buffers,
 }
 
 impl S3 {
@@ -56,6 +58,7 @@ impl S3 {
             client: Client::from_conf(config),
             parts: Arc::new(Semaphore::new(settings.multipart.parallel.max(1) * UPLOADS_AT_FULL_SPEED)),
             settings: Arc::new(settings),
+            buffers: piece::Buffers::default(),
             conditional: Arc::new(AtomicBool::new(true)),
         })
     }

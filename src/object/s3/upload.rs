@@ -3,12 +3,13 @@
 //! Parts are read from the file as they are sent, so a file of any length takes no more memory than a few buffers. What a
 //! failure (or a caller who left) leaves of an upload in parts is taken away again.
 
+use std::fs::File;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use aws_sdk_s3::Client;
 use aws_sdk_s3::presigning::PresigningConfig;
-use aws_sdk_s3::primitives::{ByteStream, Length};
 use aws_sdk_s3::types::{CompletedMultipartUpload, CompletedPart};
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 
@@ -31,11 +32,13 @@ impl S3 {
                 Err(error) => return Err(error),
             }
         }
+        let opened = tokio::fs::File::open(file).await.map_err(|error| Error::Unavailable(error.to_string()))?;
+        let opened = Arc::new(opened.into_std().await);
         if found.len() > self.settings.multipart.above_bytes {
-            self.write_parts(&whole, file, found.len(), options).await?;
+            self.write_parts(&whole, &opened, found.len(), options).await?;
         } else {
             let request = self.described(&whole, options).content_length(found.len() as i64);
-            let sent = request.body(piece(file, 0, found.len()).await?).send().await;
+            let sent = request.body(self.buffers.body(&opened, 0, found.len())).send().await;
             sent.map_err(|error| self.failed(error))?;
         }
         Ok(Put::Written)
@@ -72,7 +75,7 @@ impl S3 {
         }
     }
 
-    async fn write_parts(&self, key: &str, file: &Path, size: u64, options: &PutOptions) -> Result<(), Error> {
+    async fn write_parts(&self, key: &str, file: &Arc<File>, size: u64, options: &PutOptions) -> Result<(), Error> {
         let settings = &self.settings;
         let (encryption, key_id) = self.encryption();
         let user = options.user.clone().into_iter().collect();
@@ -104,7 +107,12 @@ impl S3 {
         ended
     }
 
-    async fn send_parts(&self, upload: &Unfinished<'_>, file: &Path, size: u64) -> Result<Vec<CompletedPart>, Error> {
+    async fn send_parts(
+        &self,
+        upload: &Unfinished<'_>,
+        file: &Arc<File>,
+        size: u64,
+    ) -> Result<Vec<CompletedPart>, Error> {
         let settings = self.settings.multipart;
         let length = settings.part_bytes.max(size.div_ceil(PARTS_MAX)).max(1);
         let parts = (0..size.div_ceil(length)).map(|number| (number as i32 + 1, number * length));
@@ -127,7 +135,7 @@ impl S3 {
     async fn send_part(
         &self,
         upload: &Unfinished<'_>,
-        file: &Path,
+        file: &Arc<File>,
         number: i32,
         from: u64,
         length: u64,
@@ -141,7 +149,7 @@ impl S3 {
             .upload_id(upload.id)
             .part_number(number)
             .content_length(length as i64)
-            .body(piece(file, from, length).await?)
+            .body(self.buffers.body(file, from, from + length))
             .send()
             .await
             .map_err(|error| self.failed(error))?;
@@ -170,12 +178,6 @@ impl S3 {
         let headers = signed.headers().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
         Ok(Presigned { method: signed.method().to_owned(), url: signed.uri().to_owned(), headers })
     }
-}
-
-/// A piece of a file as a request's body, read as it is sent; a try that is repeated reads it again.
-async fn piece(file: &Path, from: u64, length: u64) -> Result<ByteStream, Error> {
-    let read = ByteStream::read_from().path(file).offset(from).length(Length::Exact(length)).buffer_size(128 << 10);
-    read.build().await.map_err(|error| Error::Unavailable(error.to_string()))
 }
 
 /// An upload in parts that is neither completed nor aborted.
