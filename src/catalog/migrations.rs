@@ -28,7 +28,12 @@ macro_rules! both {
     };
 }
 
-const MIGRATIONS: &[Both] = &[both!(1, "0001_catalog"), both!(2, "0002_job_counts"), both!(3, "0003_popular")];
+const MIGRATIONS: &[Both] = &[
+    both!(1, "0001_catalog"),
+    both!(2, "0002_job_counts"),
+    both!(3, "0003_popular"),
+    both!(5, "0005_owners_and_stages"),
+];
 
 /// The steps of a dialect.
 pub fn of(dialect: Dialect) -> Migrator {

@@ -84,7 +84,7 @@ declare! {
     Counter INGEST_BYTES = "fovea_ingest_bytes_total": "Bytes of originals that were taken";
     Histogram INGEST_SECONDS = "fovea_ingest_seconds": "From an upload's head to its record, by stage (body, store, record)";
     Counter JOB_CACHE = "fovea_job_cache_total": "Looks at jobs, by tier (memory, shared) and outcome (hit, miss)";
-    Gauge STORAGE_BYTES = "fovea_storage_bytes": "Bytes that the catalog knows of, by kind (originals, variants)";
+    Gauge STORAGE_BYTES = "fovea_storage_bytes": "Bytes that the catalog knows of, by kind (originals, mezzanines, variants)";
 
     Counter RENDER_MEZZANINES = "fovea_render_mezzanines_total": "Mezzanines made";
     Counter RENDER_VARIANTS = "fovea_render_variants_total": "Variants made, by output format";
