@@ -6,8 +6,8 @@ use axum::Json;
 use axum::body::Body;
 use axum::extract::{FromRequest as _, Multipart, State};
 use axum::response::{IntoResponse, Response};
-use http::header::{CONTENT_LENGTH, LOCATION};
-use http::{HeaderMap, HeaderValue, Request, StatusCode};
+use http::header::CONTENT_LENGTH;
+use http::{HeaderMap, Request};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -15,7 +15,7 @@ use super::Api;
 use super::events::EventView;
 use super::extract::{Asked, Caller, Place, Told, bad_query, header};
 use super::links::split;
-use super::wire::{Accepted, AssetView, Begun, Paged, ProblemDocument, VariantView, VersionView, job_path};
+use super::wire::{Accepted, AssetView, Begun, Paged, ProblemDocument, VariantView, VersionView, accepted, job_path};
 use crate::auth::Role;
 use crate::catalog::{Access, AssetFilter, EventFilter};
 use crate::http::client;
@@ -32,14 +32,6 @@ const FIELD_BYTES_MAX: usize = 64 << 10;
 const HISTORY_MAX: u32 = 500;
 /// Most characters of an `Idempotency-Key`.
 const IDEMPOTENCY_MAX: usize = 255;
-
-/// A list of accepted originals with where the first one's job is.
-pub(super) fn accepted(body: impl Serialize, job: &str) -> Response {
-    let location = HeaderValue::try_from(job_path(job)).ok();
-    let mut response = (StatusCode::ACCEPTED, Json(body)).into_response();
-    location.map(|location| response.headers_mut().insert(LOCATION, location));
-    response
-}
 
 /// What request and query say of an upload.
 pub(super) fn order(
@@ -108,9 +100,7 @@ pub async fn put(
         return Err(Problem::from(&Error::TooLarge { bytes_max }));
     }
     let taken = api.ingest.take(order, body.into_data_stream()).await.map_err(|error| Problem::from(&error))?;
-    let answer = api.taken(taken);
-    let job = answer.job_id.clone();
-    Ok(accepted(answer, &job))
+    Ok(api.taken(taken).into_response())
 }
 
 /// What became of the files of a form.
@@ -281,9 +271,7 @@ pub async fn fetch(
     order.file_name = told.filename.or_else(|| Some(path.to_owned()));
     order.origin = "fetch";
     let taken = api.ingest.fetch(order, &told.url).await.map_err(|error| Problem::from(&error))?;
-    let answer = api.taken(taken);
-    let job = answer.job_id.clone();
-    Ok(accepted(answer, &job))
+    Ok(api.taken(taken).into_response())
 }
 
 /// List assets, by category and id.
@@ -324,7 +312,7 @@ pub struct Whole {
     pub versions: Vec<VersionView>,
     /// The variants made of it.
     pub variants: Vec<VariantView>,
-    /// Bytes of all originals and variants.
+    /// Bytes of all originals, their reduced forms and variants.
     pub bytes_total: u64,
     /// How often it was asked for, by day and variant, the youngest day first; a variant of no name is the original.
     pub access: Vec<AccessView>,
@@ -372,7 +360,7 @@ pub async fn get(
     let history = api.catalog.events(0, &filter, HISTORY_MAX).await?;
     let access = api.catalog.access(sees, filter.category.as_deref().unwrap_or_default(), &asset.id).await?;
     let access = access.into_iter().map(|Access { day, variant, count, .. }| AccessView { day, variant, count });
-    let originals: u64 = versions.iter().map(|version| version.bytes).sum();
+    let originals: u64 = versions.iter().map(|version| version.bytes + version.mezzanine_bytes).sum();
     let bytes_total = originals + variants.iter().map(|variant| variant.bytes).sum::<u64>();
     Ok(Json(Whole {
         asset: asset.into(),
@@ -407,6 +395,5 @@ pub async fn delete(
     let job_id = api.catalog.begin_delete(principal.sees(), &category, &id, version, job).await?;
     // This process forgets it at once; the job sees to the store, and to every other.
     api.origin.purge(&Purge::Asset { category, id }).await.map_err(|error| Problem::from(&error))?;
-    let body = Begun { status_url: job_path(&job_id), job_id: job_id.clone(), urls: Default::default() };
-    Ok(accepted(body, &job_id))
+    Ok(Begun::new(job_id, Default::default()).into_response())
 }
