@@ -1,8 +1,10 @@
 //! What the queue in the catalog costs: enqueueing at 200 a second, claiming with few and with many jobs waiting, and opening a
 //! long queue again. Prints a table; wall-clock times, since what counts is how long a caller waits.
 //!
-//! `cargo bench --bench queue -- 1000 100000 1000000` chooses the lengths.
+//! `cargo bench --bench queue -- 1000 100000 1000000` chooses the lengths; `-- enqueue` measures that alone, `-- enqueue postgres://…`
+//! with a catalog there, which should be empty.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use fovea::catalog::{Catalog, Kind, NewJob, Priority, Settings};
@@ -17,6 +19,9 @@ fn main() {
     let lengths = if lengths.is_empty() { LENGTHS.to_vec() } else { lengths };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime starts");
     runtime.block_on(async {
+        if std::env::args().any(|arg| arg == "enqueue") {
+            return enqueue_alone(std::env::args().find(|arg| arg.starts_with("postgres://"))).await;
+        }
         println!(
             "{:>9}  {:>16}  {:>16}  {:>16}  {:>9}",
             "waiting", "enqueue p50/p99", "claim p50/p99", "end p50/p99", "open"
@@ -36,7 +41,7 @@ async fn measure(length: usize) {
         let jobs = (start..length.min(start + 5_000)).map(job).collect();
         queue.push(jobs, None).await.expect("jobs are taken");
     }
-    let enqueue = enqueue(&*queue).await;
+    let enqueue = enqueue(&queue).await;
     drop(queue);
     let begun = Instant::now();
     let catalog = Catalog::new(Settings::new(&url));
@@ -62,15 +67,32 @@ async fn measure(length: usize) {
     );
 }
 
-/// Enqueues at 200 a second, each a call of its own.
-async fn enqueue(queue: &dyn Queue) -> Vec<Duration> {
+/// Enqueues at 200 a second, a few times over: into a queue that is empty, and as it grows.
+async fn enqueue_alone(url: Option<String>) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let url = url.unwrap_or_else(|| format!("sqlite:{}", folder.path().join("catalog.sqlite").display()));
+    let queue = queue::embedded(Catalog::new(Settings::new(&url)), queue::Settings::default());
+    for _ in 0..5 {
+        println!("enqueue p50/p99 {}", quantiles(enqueue(&queue).await));
+    }
+}
+
+/// Enqueues at 200 a second, each a call of its own that waits for no other.
+async fn enqueue(queue: &Arc<dyn Queue>) -> Vec<Duration> {
     let mut ticks = tokio::time::interval(Duration::from_millis(5));
-    let mut times = Vec::new();
+    let mut calls = Vec::new();
     for at in 0..ENQUEUES {
         ticks.tick().await;
-        let begun = Instant::now();
-        queue.push(vec![job(at)], Some(u64::MAX)).await.expect("the job is taken");
-        times.push(begun.elapsed());
+        let queue = queue.clone();
+        calls.push(tokio::spawn(async move {
+            let begun = Instant::now();
+            queue.push(vec![job(at)], Some(u64::MAX)).await.expect("the job is taken");
+            begun.elapsed()
+        }));
+    }
+    let mut times = Vec::new();
+    for call in calls {
+        times.push(call.await.expect("the call ends"));
     }
     times
 }
