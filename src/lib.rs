@@ -5,12 +5,14 @@
 pub mod app;
 pub mod auth;
 pub mod base;
+pub mod broker;
 pub mod cache;
 pub mod catalog;
 pub mod cli;
 pub mod config;
 pub mod decode;
 pub mod encode;
+pub mod events;
 pub mod http;
 pub mod ingest;
 pub mod inspect;

@@ -513,9 +513,9 @@ async fn numbers_tell_how_it_went() {
         api.get(&format!("/v1/jobs/{}", text(&taken, "job_id"))).await;
     }
     assert!(server.metric("fovea_job_cache_total", &["memory", "hit"]).await >= 1.0);
-    assert!(server.metric("fovea_job_cache_total", &["shared", "hit"]).await >= 1.0);
+    assert!(server.metric("fovea_job_cache_total", &["catalog", "hit"]).await >= 1.0);
     assert_eq!(api.get("/v1/jobs/job_none").await.status, 404);
-    assert!(server.metric("fovea_job_cache_total", &["shared", "miss"]).await >= 1.0);
+    assert!(server.metric("fovea_job_cache_total", &["catalog", "miss"]).await >= 1.0);
     for name in
         ["fovea_worker_utilisation", "fovea_worker_concurrency", "fovea_queue_oldest_seconds", "fovea_storage_bytes"]
     {
@@ -535,16 +535,18 @@ async fn a_preset_that_changes_is_made_anew_of_what_had_it() {
     assert_eq!(reprocessed(&server).await, json!([]), "what was never seen has not changed");
     let server = server.restart(&config("w_60")).await;
     let begun = std::time::Instant::now();
-    let variants = loop {
-        let jobs = server.root().get("/v1/jobs?kind=prewarm&status=completed").await.json()["items"].clone();
-        let all = jobs.as_array().unwrap();
-        if all.len() == 2 {
-            break all[0]["variants"].clone();
+    let batch = loop {
+        let jobs = server.root().get("/v1/jobs?kind=batch&status=completed").await.json()["items"].clone();
+        if let Some(batch) = jobs.as_array().unwrap().first() {
+            break batch.clone();
         }
         assert!(begun.elapsed() < Duration::from_secs(20), "{jobs} {}", reprocessed(&server).await);
         tokio::time::sleep(Duration::from_millis(50)).await;
     };
-    assert_eq!((&variants[0]["variant"], &variants[0]["width"]), (&json!("wee.webp"), &json!(60)), "{variants}");
+    assert_eq!(batch["progress"], json!({ "done": 2, "failed": 0, "total": 2, "remaining_ms": null }), "{batch}");
+    let asset = server.root().get("/v1/assets/shop/a.jpg").await.json();
+    let variant = &asset["versions"][0]["variants"][0];
+    assert_eq!((&variant["variant"], &variant["width"]), (&json!("wee.webp"), &json!(60)), "{asset}");
     let answer = server.get(&url).await;
     assert!(answer.header("cache-status").contains("hit"), "{answer:?}");
     assert_eq!(reprocessed(&server).await.as_array().unwrap().len(), 1);
@@ -554,4 +556,52 @@ async fn a_preset_that_changes_is_made_anew_of_what_had_it() {
     assert_eq!(asked.status, 202, "{:?}", asked.body);
     server.root().completed(&asked.json()).await;
     assert_eq!(reprocessed(&server).await.as_array().unwrap().len(), 2, "the start noticed no change");
+}
+
+#[tokio::test]
+async fn a_picture_is_made_in_tiles_that_cover_it_at_every_size() {
+    let server = Fovea::start_all(SHOP).await;
+    let api = server.root();
+    let taken = api.taken("/v1/assets/shop/large/peaks.jpg", photo()).await;
+    api.completed(&taken).await;
+    let asked = api.post("/v1/pyramids", json!({ "asset": "shop/large/peaks.jpg", "tile": 256 })).await;
+    assert_eq!(asked.status, 202, "{:?}", asked.body);
+    let again = api.post("/v1/pyramids", json!({ "asset": "shop/large/peaks.jpg", "tile": 256 })).await;
+    let batch = api.completed(&asked.json()).await;
+    if again.json()["job_id"] != batch["id"] {
+        api.completed(&again.json()).await;
+    }
+    let pyramid = &batch["result"]["pyramid"];
+    let levels = pyramid["levels"].as_array().unwrap();
+    let number = |of: &Value, name: &str| of[name].as_u64().unwrap();
+    let [width, height] = ["width", "height"].map(|name| number(&levels[0], name));
+    assert_eq!((width, height, levels.len()), (1633, 1225, 12), "{batch}");
+    for level in levels {
+        let scale = number(level, "scale");
+        let mut pixels = 0;
+        for row in 0..number(level, "rows") {
+            for column in 0..number(level, "columns") {
+                let span = |at: u64, shown: &str, whole: u64| {
+                    let shown = (number(level, shown) - at * 256).min(256);
+                    (at * 256 * scale, (shown * scale).min(whole - at * 256 * scale), shown)
+                };
+                let ((x, across, w), (y, down, h)) = (span(column, "width", width), span(row, "height", height));
+                let values = [("x", x), ("y", y), ("across", across), ("down", down), ("width", w), ("height", h)];
+                let path = values.iter().fold(text(pyramid, "path").to_owned(), |path, (name, value)| {
+                    path.replace(&format!("{{{name}}}"), &value.to_string())
+                });
+                let tile = server.get(&path).await;
+                assert!(tile.status == 200 && tile.header("cache-status").contains("hit"), "{path}: {tile:?}");
+                let header = fovea::decode::probe(&tile.body, &fovea::base::Limits::default()).unwrap();
+                assert_eq!((u64::from(header.size.width), u64::from(header.size.height)), (w, h), "{path}");
+                pixels += w * h;
+            }
+        }
+        assert_eq!(pixels, number(level, "width") * number(level, "height"));
+    }
+    assert!(server.metric("fovea_render_shared_total", &[]).await > 10.0, "neighbours take one decode");
+    let refused = api.post("/v1/pyramids", json!({ "asset": "shop/large/peaks.jpg", "tile": 7 })).await;
+    assert_eq!(refused.status, 400);
+    let missing = api.post("/v1/pyramids", json!({ "asset": "shop/none.jpg" })).await;
+    assert_eq!(missing.status, 404);
 }

@@ -1,21 +1,23 @@
 //! Several processes over one PostgreSQL and one bucket: what one takes, all serve; what one forgets, all forget.
 
+use std::collections::BTreeSet;
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use fovea::catalog::{self, Catalog};
 use serde_json::json;
 
 use crate::support::api::{SHOP, text};
 use crate::support::fovea::{Fovea, samples};
 use crate::support::process::Process;
-use crate::support::{postgres, seaweedfs};
+use crate::support::{nats, postgres, seaweedfs};
 
-fn photo() -> Vec<u8> {
+pub fn photo() -> Vec<u8> {
     std::fs::read(samples().join("mountains.jpg")).unwrap()
 }
 
 /// The config of processes that share everything.
-async fn shared(bucket: &str, catalog: &str) -> String {
+pub async fn shared(bucket: &str, catalog: &str) -> String {
     let seaweed = seaweedfs::shared();
     seaweed.bucket(bucket, "").await;
     let (access, secret) = seaweed.keys();
@@ -27,8 +29,8 @@ async fn shared(bucket: &str, catalog: &str) -> String {
     )
 }
 
-const IN_MEMORY: &str = "fovea; hit; detail=memory";
-const IN_STORE: &str = "fovea; hit; detail=store";
+pub const IN_MEMORY: &str = "fovea; hit; detail=memory";
+pub const IN_STORE: &str = "fovea; hit; detail=store";
 
 #[tokio::test]
 async fn what_one_takes_all_serve_and_what_one_forgets_all_forget() {
@@ -65,6 +67,41 @@ async fn what_one_takes_all_serve_and_what_one_forgets_all_forget() {
         tokio::time::sleep(Duration::from_secs(1)).await;
         assert_eq!(other.get(url).await.header("cache-status"), "fovea; fwd=miss; stored", "{what}");
     }
+}
+
+/// Workers that look for jobs themselves once a minute: what they do earlier, the broker brought them.
+#[tokio::test]
+async fn a_broker_brings_the_jobs_of_one_process_to_the_workers_of_others() {
+    let nats = nats::shared();
+    let url = postgres::shared().database();
+    let config = shared("cluster-broker", &url).await;
+    let catalog = Catalog::new(catalog::Settings::new(&url));
+    let broker = format!("[nats]\nurl = \"{}\"\nprefix = \"{}\"\n", nats.url(), nats.prefix());
+    let config = format!("{config}{broker}[worker]\npoll_ms = 60000\nconcurrency = 1\n");
+    let control = Fovea::start_control(&config).await;
+    let _workers: Vec<Process> = (0..3).map(|_| Process::start(control.folder.path(), "work")).collect();
+    let mut taken = Vec::new();
+    for at in 0..9 {
+        let mut picture = photo();
+        // What follows a picture's end is no part of it, so each is another content.
+        picture.push(at);
+        taken.push(
+            control.root().taken(&format!("/v1/assets/shop/{at}.jpg?variants=w_40.webp,w_30.webp"), picture).await,
+        );
+    }
+    let mut workers = BTreeSet::new();
+    for taken in &taken {
+        let job = control.root().completed(taken).await;
+        assert_eq!(job["progress"]["done"], 2, "{job}");
+        workers.insert(catalog.job(None, text(&job, "id")).await.unwrap().worker);
+    }
+    assert!(workers.len() > 1, "{workers:?}");
+    // An idle queue: the next job is brought as soon as it is there.
+    let begun = Instant::now();
+    let one = control.root().taken("/v1/assets/shop/last.jpg?variants=w_40.webp", photo()).await;
+    control.root().completed(&one).await;
+    assert!(begun.elapsed() < Duration::from_secs(30), "it waited for somebody to look");
+    assert!(control.metric("fovea_queue_handed_total", &[]).await > 0.0);
 }
 
 #[tokio::test]

@@ -9,6 +9,8 @@ use fovea::catalog::{self, Accept, Catalog, EventFilter, Job, JobFilter, JobStat
 use fovea::queue::Task;
 
 use crate::support::fovea::fixtures;
+use crate::support::nats::Nats;
+use crate::support::postgres;
 use crate::support::process::{Process, kills};
 
 /// Pictures that each run uploads.
@@ -17,13 +19,20 @@ const FILES: [&str; 6] = ["baseline_420.jpg", "gray.jpg", "rgb8.png", "lossy.web
 const VARIANTS: [&str; 3] = ["w_24.webp", "w_20,h_20,fit_cover.jpg", "w_16.png"];
 
 fn folder() -> tempfile::TempDir {
+    folder_with("sqlite:", "")
+}
+
+/// A folder with its config, over a catalog, or a file in it where it is `sqlite:`, with more lines of config.
+fn folder_with(catalog: &str, more: &str) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
+    let file = format!("sqlite:{}/catalog.sqlite", folder.path().display());
+    let catalog = if catalog == "sqlite:" { &file } else { catalog };
     let at = folder.path().display();
     std::fs::create_dir(folder.path().join("originals")).unwrap();
     let config = format!(
         "[http]\nlisten = \"127.0.0.1:0\"\naccess_log = \"none\"\n[api]\nlisten = \"127.0.0.1:0\"\n\
          [derivatives]\nstore = \"file:{at}/derivatives\"\n[category.demo]\nenabled = false\n\
-         [category.pics]\nsource = \"file:{at}/originals\"\n[catalog]\nurl = \"sqlite:{at}/catalog.sqlite\"\n\
+         [category.pics]\nsource = \"file:{at}/originals\"\n[catalog]\nurl = \"{catalog}\"\n{more}\
          [queue]\nlease_ms = 400\ndeliveries_max = 1000\n[worker]\npoll_ms = 20\nconcurrency = 3\n"
     );
     std::fs::write(folder.path().join("fovea.toml"), config).unwrap();
@@ -82,11 +91,34 @@ async fn all_ended(catalog: &Catalog, ids: &[String], within: Duration, log: &Pa
 
 #[tokio::test(flavor = "multi_thread")]
 async fn workers_that_are_killed_lose_nothing_and_do_nothing_twice() {
-    let kills = kills();
     let folder = folder();
     let catalog = open(folder.path());
+    killed(kills(), folder.path(), &catalog, |_| ()).await;
+}
+
+/// The same where a broker brings the jobs, which is killed too and comes back with its data.
+#[tokio::test(flavor = "multi_thread")]
+async fn over_a_broker_workers_that_are_killed_lose_nothing_and_do_nothing_twice() {
+    let kills = kills().next_multiple_of(5) / 2 / 5 * 5;
+    let nats = Nats::start("");
+    let url = postgres::shared().database();
+    let folder = folder_with(&url, &format!("[nats]\nurl = \"{}\"\n", nats.url()));
+    let catalog = Catalog::new(catalog::Settings::new(url));
+    killed(kills, folder.path(), &catalog, |kill| {
+        // Away while one kill in five is made.
+        match kill % 5 {
+            2 => nats.kill(),
+            3 => nats.start_again(),
+            _ => {}
+        }
+    })
+    .await;
+}
+
+/// Kills workers while there are uploads; `also` is called before each kill.
+async fn killed(kills: usize, folder: &Path, catalog: &Catalog, also: impl Fn(usize)) {
     let mut chance = fastrand::Rng::with_seed(7);
-    let mut workers = [Process::start(folder.path(), "work"), Process::start(folder.path(), "work")];
+    let mut workers = [Process::start(folder, "work"), Process::start(folder, "work")];
     let mut ids = Vec::new();
     for kill in 0..kills {
         for at in 0..2 {
@@ -96,13 +128,14 @@ async fn workers_that_are_killed_lose_nothing_and_do_nothing_twice() {
             if file.ends_with("jpg") {
                 bytes.extend_from_slice(format!("{kill}-{at}").as_bytes());
             }
-            ids.push(upload(&catalog, folder.path(), &format!("{kill}-{at}-{file}"), &bytes).await);
+            ids.push(upload(catalog, folder, &format!("{kill}-{at}-{file}"), &bytes).await);
         }
         tokio::time::sleep(Duration::from_millis(chance.u64(100..400))).await;
+        also(kill);
         let at = chance.usize(..workers.len());
-        workers[at] = Process::start(folder.path(), "work");
+        workers[at] = Process::start(folder, "work");
     }
-    let jobs = all_ended(&catalog, &ids, Duration::from_secs(120), &folder.path().join("log.txt")).await;
+    let jobs = all_ended(catalog, &ids, Duration::from_secs(120), &folder.join("log.txt")).await;
     for job in &jobs {
         assert_eq!((job.state, job.done), (JobState::Completed, 3), "{job:?}");
         let subject = job.subject.clone().unwrap();
@@ -147,6 +180,16 @@ async fn a_server_does_jobs_beside_its_requests_and_drains_when_told() {
     assert_eq!(catalog.job(None, &id).await.unwrap().state, JobState::Queued);
     let listed = catalog.jobs(Some("ann"), &JobFilter::default(), None, 10).await.unwrap();
     assert_eq!(listed.items.len(), 2);
+    // What is done is asked for again; what waits comes by itself.
+    let replayed = Command::new(env!("CARGO_BIN_EXE_fovea"))
+        .args(["jobs", "replay", "--since", "1", "--config"])
+        .arg(folder.path().join("fovea.toml"))
+        .current_dir(folder.path())
+        .env_clear()
+        .output()
+        .unwrap();
+    assert_eq!(String::from_utf8_lossy(&replayed.stdout), "1 jobs queued\n", "{replayed:?}");
+    assert_eq!(catalog.jobs(Some("ann"), &JobFilter::default(), None, 10).await.unwrap().items.len(), 3);
 }
 
 #[test]

@@ -6,6 +6,8 @@ mod cli;
 mod cluster;
 mod facts;
 mod families;
+mod faults;
+mod fleet;
 mod formats;
 mod golden;
 mod hostile;

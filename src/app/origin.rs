@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 
 use super::ingest::storage_class;
+use crate::broker::Broker;
 use crate::cache::derivatives::Classes;
 use crate::cache::{Derivatives, Memory};
 use crate::catalog::Catalog;
@@ -83,6 +84,7 @@ pub async fn origin(
     config: &Config,
     originals: Option<Arc<dyn ObjectStore>>,
     catalog: Option<Catalog>,
+    broker: Option<Broker>,
 ) -> Result<Arc<Origin>> {
     let mut categories = Vec::new();
     for (name, category) in config.categories() {
@@ -101,6 +103,8 @@ pub async fn origin(
         renderer: Renderer::new(budget, pool),
         negative_ttl: NEGATIVE_TTL,
         catalog,
+        broker,
+        store: store(config),
     }))
 }
 
@@ -219,7 +223,7 @@ pub(super) fn bucket_settings(config: &Config, bucket: &str, prefix: &str) -> s3
 }
 
 /// Whose the derivative store is: a bucket is everybody's, a folder this machine's.
-pub(super) fn store(config: &Config) -> serve::Store {
+fn store(config: &Config) -> serve::Store {
     match config.derivatives.store {
         StoreLocation::Bucket { .. } => serve::Store::Shared,
         StoreLocation::Folder(_) | StoreLocation::None => serve::Store::Own,

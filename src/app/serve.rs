@@ -10,13 +10,14 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use tokio::signal::unix::{SignalKind, signal};
 
+use super::broker::{Relaying, broker, events_kept};
 use super::ingest::{bucket, faces, ingest, originals};
-use super::origin::{origin, store, urls};
+use super::origin::{origin, urls};
 use super::work;
 use crate::auth::Keys;
 use crate::catalog::Catalog;
 use crate::config::{self, Config, samples};
-use crate::http::{self, AccessTarget, Api, Certificates, Images, Listener, Log, Routes, Running, Server};
+use crate::http::{self, AccessTarget, Api, Certificates, Images, Listener, Log, Probe, Routes, Running, Server};
 use crate::serve::Origin;
 use crate::telemetry;
 
@@ -61,12 +62,21 @@ pub async fn serve(config: Config, role: Role) -> Result<()> {
     let control = Server::bind(api_listener(&config))?;
     let catalog = work::catalog(&config);
     let originals = originals(&config).await.context("ingest.store")?;
-    let origin = origin(&config, originals.clone(), Some(catalog.clone())).await?;
-    let (queue, board) = (work::queue(&config, catalog.clone()), work::board(&config));
+    let broker = broker(&config).await?;
+    let origin = origin(&config, originals.clone(), Some(catalog.clone()), broker.clone()).await?;
+    let (queue, board) = (work::queue(&config, catalog.clone(), broker.clone()), work::board(&config));
     let draining = Arc::new(AtomicBool::new(false));
     let ingest = ingest(&config, originals.clone(), catalog.clone())?;
     let keys = Keys::new(catalog.clone(), Some(config.api.token.expose().to_owned()));
-    let recent = Arc::new(http::Recent::default());
+    let shared = broker.as_ref().filter(|_| catalog.is_shared());
+    let recent = Arc::new(http::Recent::new(shared.map(|broker| (broker, events_kept(&config)))));
+    let probe = Probe {
+        origin: origin.clone(),
+        catalog: ingest.categories().next().is_some().then(|| catalog.clone()),
+        broker: broker.clone(),
+        metrics: work::rendered(&origin, &metrics),
+        draining: draining.clone(),
+    };
     let routes = Routes::new(Api {
         origin: origin.clone(),
         keys: keys.clone(),
@@ -75,14 +85,7 @@ pub async fn serve(config: Config, role: Role) -> Result<()> {
         board: board.clone(),
         ingest,
         recent: recent.clone(),
-        metrics: {
-            let (origin, metrics) = (origin.clone(), metrics.clone());
-            Arc::new(move || {
-                origin.observe();
-                metrics.render()
-            })
-        },
-        draining: draining.clone(),
+        probe,
         settings: api_settings(&config),
     });
     let control = control.start(Arc::new(routes))?;
@@ -93,7 +96,8 @@ pub async fn serve(config: Config, role: Role) -> Result<()> {
     });
     tokio::spawn(keys.keep_up());
     tokio::spawn(recent.follow(catalog.clone()));
-    tokio::spawn(origin.clone().follow(store(&config)));
+    tokio::spawn(origin.clone().follow());
+    let relaying = Relaying::start(&config, broker.as_ref(), &catalog);
     let (log, writer) = Log::open(&access_log(&config)).context("http.access_log")?;
     let popularity = work::popularity(&config);
     let settings = http::Settings { popularity: Some(popularity.clone()), ..image_settings(&config) };
@@ -116,6 +120,9 @@ pub async fn serve(config: Config, role: Role) -> Result<()> {
     until_told(&config, &origin, &catalog, certificates.as_deref(), &log).await?;
     draining.store(true, Ordering::Release);
     tracing::info!("finishing what is under way");
+    if let Some(relaying) = relaying {
+        relaying.stop().await;
+    }
     let finishing = async {
         if let Some(worker) = worker {
             worker.drain(Duration::from_millis(config.worker.drain_ms)).await;

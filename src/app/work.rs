@@ -1,20 +1,24 @@
 //! From the config to the catalog, the queue and the workers; and `fovea work`.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 use tokio::signal::unix::{SignalKind, signal};
 
+use super::broker::{Relaying, broker};
 use super::ingest::originals;
-use super::origin::{look, origin, store};
+use super::origin::{look, origin};
 use super::serve::telemetry_settings;
 use crate::base::{CircuitSettings, Digest};
+use crate::broker::Broker;
 use crate::catalog::{self, Catalog};
 use crate::config::{self, Config};
+use crate::http::{Listener, Probe, Probes, Server};
 use crate::object::ObjectStore;
 use crate::popularity::{self, Coverage, Popularity};
-use crate::queue::{self, Backoff, Board, NewJob, Pressure, Priorities, Priority, Queue, SYSTEM, Task};
+use crate::queue::{self, Backoff, Board, Handing, Pressure, Priorities, Queue, SYSTEM, Since};
 use crate::serve::Origin;
 use crate::telemetry;
 use crate::worker::{self, Parts, Worker};
@@ -51,26 +55,36 @@ pub async fn move_catalog(from: &str, to: &str, tell: impl FnMut(&catalog::Moved
     Ok(from.move_to(&to, tell).await?)
 }
 
-/// The queue in a catalog.
-pub fn queue(config: &Config, catalog: Catalog) -> Arc<dyn Queue> {
+/// The queue: in the broker where there is one, else in the catalog. With a broker it needs a running runtime.
+pub fn queue(config: &Config, catalog: Catalog, broker: Option<Broker>) -> Arc<dyn Queue> {
     let settings = &config.queue;
     let ms = Duration::from_millis;
     let mut concede = [Duration::ZERO; 4];
     for (time, set) in concede.iter_mut().zip(&settings.concede_ms) {
         *time = ms((*set).into());
     }
-    queue::embedded(
-        catalog,
-        queue::Settings {
-            lease: ms(settings.lease_ms),
-            deliveries_max: settings.deliveries_max,
-            concede,
-            backoff: Backoff {
-                retries_max: settings.retries_max,
-                pauses: settings.pauses_ms.iter().map(|pause| ms((*pause).into())).collect(),
-            },
+    let treated = queue::Settings {
+        lease: ms(settings.lease_ms),
+        deliveries_max: settings.deliveries_max,
+        concede,
+        backoff: Backoff {
+            retries_max: settings.retries_max,
+            pauses: settings.pauses_ms.iter().map(|pause| ms((*pause).into())).collect(),
         },
-    )
+    };
+    let Some(broker) = broker else { return queue::embedded(catalog, treated) };
+    let dead_age_max = Duration::from_secs(config.worker.retention_days.saturating_mul(86_400));
+    let handing = Handing { window: settings.window, dead_age_max, ..Handing::default() };
+    queue::jetstream(catalog, broker, treated, handing)
+}
+
+/// Queues again what makes the variants of all assets that were accepted since. Answers how many jobs.
+///
+/// # Errors
+/// A catalog that cannot be opened.
+pub async fn replay(config: &Config, since: Since) -> Result<u64> {
+    let catalog = catalog(config);
+    queue::replay(&catalog, since).await.with_context(|| format!("catalog.url: {}", config.catalog.url))
 }
 
 /// How urgent jobs are that do not say.
@@ -107,9 +121,7 @@ pub async fn notice_changes(config: &Config, catalog: &Catalog) {
     let presets = config.presets.all.iter().fold(String::new(), |all, (name, text)| all + name + "=" + text + "\n");
     for (name, category) in config.categories().filter(|(_, category)| category.ingest) {
         let value = Digest::of_parts(&[&look(category).digest().0, presets.as_bytes()]).hex(32);
-        let task = Task::Reprocess { category: name.to_owned(), after: None };
-        let job = NewJob { dedupe: Some(format!("reprocess {name}")), ..task.job(SYSTEM, None, Priority::Low) };
-        match catalog.mark(&format!("look {name}"), &value, job).await {
+        match catalog.mark(&format!("look {name}"), &value, queue::reprocess(SYSTEM, name, None)).await {
             Ok(true) => tracing::info!(category = name, "its presets or settings changed: variants are made anew"),
             Ok(false) => {}
             Err(error) => return tracing::debug!(%error, "whether settings changed could not be told"),
@@ -170,6 +182,15 @@ pub fn workers(
     Worker::start(Parts { catalog, queue, origin, originals, board, settings })
 }
 
+/// What renders the metrics of a process with an origin.
+pub(super) fn rendered(origin: &Arc<Origin>, metrics: &telemetry::Metrics) -> Arc<dyn Fn() -> String + Send + Sync> {
+    let (origin, metrics) = (origin.clone(), metrics.clone());
+    Arc::new(move || {
+        origin.observe();
+        metrics.render()
+    })
+}
+
 /// Does jobs until SIGTERM or SIGINT, then finishes or hands back what is under way.
 ///
 /// # Errors
@@ -177,24 +198,44 @@ pub fn workers(
 pub async fn work(config: Config) -> Result<()> {
     let telemetry = telemetry::start(&telemetry_settings(&config.telemetry))?;
     let metrics = telemetry::install()?;
-    tokio::spawn(metrics.keep_up());
+    tokio::spawn(metrics.clone().keep_up());
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let listener =
+        config.worker.listen.map(|address| Server::bind(Listener::new("probe", vec![address]))).transpose()?;
     let catalog = catalog(&config);
     catalog.open().await.with_context(|| format!("catalog.url: {}", config.catalog.url))?;
     let originals = originals(&config).await.context("ingest.store")?;
-    let origin = origin(&config, originals.clone(), Some(catalog.clone())).await?;
+    let broker = broker(&config).await?;
+    let origin = origin(&config, originals.clone(), Some(catalog.clone()), broker.clone()).await?;
+    let draining = Arc::new(AtomicBool::new(false));
+    let probe = Probe {
+        origin: origin.clone(),
+        catalog: Some(catalog.clone()),
+        broker: broker.clone(),
+        metrics: rendered(&origin, &metrics),
+        draining: draining.clone(),
+    };
+    let probes = listener.map(|listener| listener.start(Arc::new(Probes::new(probe)))).transpose()?;
     origin.warm().await;
-    tokio::spawn(origin.clone().follow(store(&config)));
-    let queue = queue(&config, catalog.clone());
+    tokio::spawn(origin.clone().follow());
+    let relaying = Relaying::start(&config, broker.as_ref(), &catalog);
+    let queue = queue(&config, catalog.clone(), broker);
     let worker = workers(&config, catalog, queue, origin.clone(), originals, board(&config), Duration::ZERO);
     tracing::info!(concurrency = config.worker.concurrency, "waiting for jobs");
     tokio::select! {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
     }
+    draining.store(true, Ordering::Release);
     tracing::info!("finishing what is under way");
+    if let Some(relaying) = relaying {
+        relaying.stop().await;
+    }
     worker.drain(Duration::from_millis(config.worker.drain_ms)).await;
     origin.finish_writes(super::serve::STORE_DRAIN).await;
+    if let Some(probes) = probes {
+        probes.drain().await;
+    }
     telemetry.finish().await;
     Ok(())
 }

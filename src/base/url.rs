@@ -1,7 +1,16 @@
 //! URLs of servers, as they may be shown.
 
-/// A URL without its password, for logs and messages.
-pub fn without_password(url: &str) -> String {
+/// A URL, or several parted by commas, without passwords, for logs and messages.
+pub fn without_password(urls: &str) -> String {
+    let each: Vec<&str> = urls.split(',').collect();
+    // A comma may stand in one URL too, between hosts.
+    if each.len() > 1 && each.iter().all(|url| url.contains("://")) {
+        return each.into_iter().map(one_without_password).collect::<Vec<_>>().join(",");
+    }
+    one_without_password(urls)
+}
+
+fn one_without_password(url: &str) -> String {
     let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
     let (host, path) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
     let host = match host.rsplit_once('@') {
@@ -34,6 +43,8 @@ mod tests {
             ("nats://token@nats.example:4222", "nats://nats.example:4222"),
             ("postgres://ann@db.example/fovea", "postgres://ann@db.example/fovea"),
             ("sqlite:a/b", "sqlite:a/b"),
+            ("nats://ann:s3cret@a,tls://t0ken@b:1", "nats://ann@a,tls://b:1"),
+            ("postgres://ann:s3,cret@a:1,b:2/db", "postgres://ann@a:1,b:2/db"),
         ] {
             assert_eq!(without_password(url), shown);
         }

@@ -6,6 +6,7 @@
 //! is not worth serving any more (made by an older engine, or before a purge); then, and where it is damaged, it is replaced.
 //! So the bytes and validators behind a URL agree across machines, also where their processors round differently.
 
+use std::any::Any;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -60,7 +61,12 @@ struct Write {
     options: PutOptions,
     /// None: whatever is there is replaced.
     lost: Option<Lost>,
+    /// Dropped when the write is over.
+    held: Option<Held>,
 }
+
+/// What is held until a write is over, however it ends.
+pub type Held = Box<dyn Any + Send>;
 
 /// Asked about what another machine wrote first.
 type Lost = Box<dyn FnOnce(Found) -> Verdict + Send>;
@@ -176,9 +182,10 @@ impl Derivatives {
         entry: &Entry,
         tags: &Tags,
         lost: impl FnOnce(Found) -> Verdict + Send + 'static,
+        held: Option<Held>,
     ) -> bool {
         let options = self.options(entry, tags);
-        self.enqueue(Write { key: *key, body: entry.bytes.clone(), options, lost: Some(Box::new(lost)) })
+        self.enqueue(Write { key: *key, body: entry.bytes.clone(), options, lost: Some(Box::new(lost)), held })
     }
 
     /// Writes a mezzanine behind the answer, as [`Derivatives::keep`] does.
@@ -191,7 +198,7 @@ impl Derivatives {
     ) -> bool {
         let storage_class = self.classes.mezzanines.clone().or_else(|| self.classes.derivatives.clone());
         let options = PutOptions { storage_class, ..self.options(entry, tags) };
-        self.enqueue(Write { key: *key, body: entry.bytes.clone(), options, lost: Some(Box::new(lost)) })
+        self.enqueue(Write { key: *key, body: entry.bytes.clone(), options, lost: Some(Box::new(lost)), held: None })
     }
 
     fn options(&self, entry: &Entry, tags: &Tags) -> PutOptions {
@@ -203,7 +210,7 @@ impl Derivatives {
     /// Writes an entry behind the answer, over one that an earlier state of the original left.
     pub fn keep_newest(&self, key: &VariantKey, entry: &Entry, tags: &Tags) -> bool {
         let options = self.options(entry, tags);
-        self.enqueue(Write { key: *key, body: entry.bytes.clone(), options, lost: None })
+        self.enqueue(Write { key: *key, body: entry.bytes.clone(), options, lost: None, held: None })
     }
 
     /// Writes behind the answer what an `auto` came to.
@@ -213,9 +220,10 @@ impl Derivatives {
         key: &VariantKey,
         made_at_ms: u64,
         lost: impl FnOnce(Found) -> Verdict + Send + 'static,
+        held: Option<Held>,
     ) -> bool {
         let options = alias_options(key, made_at_ms);
-        self.enqueue(Write { key: *alias, body: Bytes::new(), options, lost: Some(Box::new(lost)) })
+        self.enqueue(Write { key: *alias, body: Bytes::new(), options, lost: Some(Box::new(lost)), held })
     }
 
     /// Writes an entry now; it, or what another machine wrote first, is in the store when this ends well.
@@ -227,7 +235,7 @@ impl Derivatives {
         lost: impl FnOnce(Found) -> Verdict + Send + 'static,
     ) -> Result<(), object::Error> {
         let options = self.options(entry, tags);
-        let write = Write { key: *key, body: entry.bytes.clone(), options, lost: Some(Box::new(lost)) };
+        let write = Write { key: *key, body: entry.bytes.clone(), options, lost: Some(Box::new(lost)), held: None };
         write_one(&*self.store, write).await.map(drop)
     }
 
@@ -240,7 +248,7 @@ impl Derivatives {
         lost: impl FnOnce(Found) -> Verdict + Send + 'static,
     ) -> Result<(), object::Error> {
         let options = alias_options(key, made_at_ms);
-        let write = Write { key: *alias, body: Bytes::new(), options, lost: Some(Box::new(lost)) };
+        let write = Write { key: *alias, body: Bytes::new(), options, lost: Some(Box::new(lost)), held: None };
         write_one(&*self.store, write).await.map(drop)
     }
 
@@ -372,7 +380,7 @@ async fn write_all(
 
 /// Writes unless something worth keeping is there; says what came of it.
 async fn write_one(store: &dyn ObjectStore, write: Write) -> Result<&'static str, object::Error> {
-    let Write { key, body, mut options, lost } = write;
+    let Write { key, body, mut options, lost, held: _held } = write;
     let path = key.path();
     let Some(lost) = lost else {
         return store.put(&path, body, &options).await.map(|_| "written");

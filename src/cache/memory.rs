@@ -95,6 +95,13 @@ impl<E: Clone + Send + Sync + 'static> Memory<E> {
         self.failures.insert(key, (Instant::now() + time, failure));
     }
 
+    /// Forgets everything.
+    pub fn forget_all(&self) {
+        self.entries.invalidate_all();
+        self.sources.invalidate_all();
+        self.forget_conclusions();
+    }
+
     /// Forgets one variant.
     pub fn forget(&self, key: &VariantKey) {
         self.entries.invalidate(key);

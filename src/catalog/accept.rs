@@ -1,4 +1,4 @@
-//! An upload is accepted: asset, version, job, outbox and events in one transaction.
+//! An upload is accepted: asset, version, job and events in one transaction.
 
 use serde_json::json;
 

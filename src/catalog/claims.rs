@@ -11,7 +11,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::jobs::COLUMNS;
-use super::sql::values;
+use super::sql::{Row, values};
 use super::{Catalog, Error, Job, Kind, Priority, Tx};
 
 /// What a worker takes on.
@@ -50,7 +50,7 @@ pub enum Hold {
 }
 
 /// Jobs that wait in one lane.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct Lane {
     /// Their kind.
     pub kind: Kind,
@@ -61,6 +61,10 @@ pub struct Lane {
 /// Leases that are looked at in one go when they have run out, and jobs that have become due.
 const TIDY_MAX: u32 = 256;
 
+/// Whether jobs have become due, or leases have run out, by $1.
+pub(super) const UNTIDY: &str = "EXISTS (SELECT 1 FROM jobs WHERE ready = 2 AND due_ms <= $1)
+     OR EXISTS (SELECT 1 FROM jobs WHERE state = 'processing' AND lease_until_ms < $1)";
+
 /// How the jobs at a lane's head are looked at.
 #[derive(Clone, Copy)]
 enum Look {
@@ -70,14 +74,44 @@ enum Look {
     Keeping,
 }
 
+/// Whose a job is that is to be taken.
+#[derive(Clone, Copy)]
+pub(super) enum Whose {
+    /// Whoever is first; one that somebody else is at is passed over.
+    Nobodys,
+    /// Ours, who have the message of this lease: whoever changes it just now is waited for.
+    Ours(i64),
+}
+
 /// A candidate: its id, its place in the lane, when it was queued.
 type Candidate = (String, i64, i64);
+
+impl Claim {
+    /// Whether it asks for nothing.
+    pub(super) fn is_empty(&self) -> bool {
+        self.most == 0 || self.kinds.iter().all(|(_, most)| *most == 0)
+    }
+
+    /// The lanes that it asks for.
+    pub(super) fn lanes(&self) -> impl Iterator<Item = Lane> {
+        let kinds = self.kinds.iter().filter(|(_, most)| *most > 0);
+        kinds.flat_map(|(kind, _)| Priority::ALL.iter().map(|priority| Lane { kind: *kind, priority: *priority }))
+    }
+}
+
+/// Of some lanes' heads, each with its place and when it was queued, the one that goes first.
+pub(super) fn first(heads: impl Iterator<Item = (Lane, i64, i64)>, concede_ms: &[i64; 4]) -> Option<Lane> {
+    let time = |(lane, place, queued_ms): (Lane, i64, i64)| {
+        (queued_ms + concede_ms[lane.priority as usize], lane.priority, place, lane.kind)
+    };
+    heads.min_by_key(|head| time(*head)).map(|(lane, ..)| lane)
+}
 
 impl Catalog {
     /// Claims jobs: the next ones, at most as many as asked for.
     pub async fn claim(&self, claim: &Claim) -> Result<Vec<Claimed>, Error> {
         let claim = claim.clone();
-        if claim.most == 0 || claim.kinds.iter().all(|(_, most)| *most == 0) || !self.may_claim(&claim).await? {
+        if claim.is_empty() || !self.may_claim(&claim).await? {
             return Ok(Vec::new());
         }
         self.write(move |tx| Box::pin(async move { tx.claim(&claim).await })).await
@@ -85,12 +119,7 @@ impl Catalog {
 
     /// Whether a claim would find anything to do; asked by a reader, so that idle workers write nothing.
     async fn may_claim(&self, claim: &Claim) -> Result<bool, Error> {
-        let sql = format!(
-            "SELECT EXISTS (SELECT 1 FROM jobs WHERE ready = 2 AND due_ms <= $1)
-                 OR EXISTS (SELECT 1 FROM jobs WHERE state = 'processing' AND lease_until_ms < $1)
-                 OR EXISTS ({})",
-            heads(claim)
-        );
+        let sql = format!("SELECT {UNTIDY} OR EXISTS ({})", heads(claim));
         let row = self.read_one(sql, values![self.now_ms()]).await?.ok_or(Error::NotFound)?;
         Ok(row.cells().int()? != 0)
     }
@@ -130,25 +159,19 @@ impl Catalog {
 
 /// The head of each lane that is asked for: id, kind, priority.
 fn heads(claim: &Claim) -> String {
-    let lanes: Vec<String> = claim
-        .kinds
-        .iter()
-        .filter(|(_, most)| *most > 0)
-        .flat_map(|(kind, _)| Priority::ALL.iter().map(move |priority| (kind, priority.rank())))
-        .map(|(kind, rank)| {
-            format!(
-                "SELECT * FROM (SELECT kind, priority FROM jobs WHERE ready = 1 AND kind = '{kind}' AND priority = {rank}
-                 ORDER BY place, id LIMIT 1) AS head"
-            )
-        })
-        .collect();
-    lanes.join(" UNION ALL ")
+    let head = |lane: Lane| {
+        let (kind, rank) = (lane.kind, lane.priority.rank());
+        format!(
+            "SELECT * FROM (SELECT kind, priority FROM jobs WHERE ready = 1 AND kind = '{kind}' AND priority = {rank}
+             ORDER BY place, id LIMIT 1) AS head"
+        )
+    };
+    claim.lanes().map(head).collect::<Vec<_>>().join(" UNION ALL ")
 }
 
 impl Tx {
     async fn claim(&mut self, claim: &Claim) -> Result<Vec<Claimed>, Error> {
-        self.lose_leases(claim.deliveries_max).await?;
-        self.promote_due().await?;
+        self.tidy(claim.deliveries_max).await?;
         let mut claimed = Vec::new();
         if self.claim_from(claim, Look::Passing, &mut claimed).await? > 0 {
             // Others claim at the same time and were quicker; once more, among what nobody else is at.
@@ -172,18 +195,15 @@ impl Tx {
         }
         let mut missed = 0;
         while claimed.len() < claim.most {
-            let ahead = lanes
-                .iter()
-                .filter(|(lane, _)| left.get(&lane.kind).is_some_and(|left| *left > 0))
-                .filter_map(|(lane, waiting)| {
-                    let (_, place, queued_ms) = waiting.front()?;
-                    Some((queued_ms + claim.concede_ms[lane.priority as usize], lane.priority, *place, *lane))
-                })
-                .min_by_key(|(time, priority, place, lane)| (*time, *priority, *place, lane.kind));
-            let Some((.., lane)) = ahead else { break };
+            let heads = lanes.iter().filter(|(lane, _)| left.get(&lane.kind).is_some_and(|left| *left > 0));
+            let heads = heads.filter_map(|(lane, waiting)| {
+                let (_, place, queued_ms) = waiting.front()?;
+                Some((*lane, *place, *queued_ms))
+            });
+            let Some(lane) = first(heads, &claim.concede_ms) else { break };
             let next = lanes.get_mut(&lane).and_then(VecDeque::pop_front);
-            let Some((id, place, _)) = next else { break };
-            match self.take(claim, lane, &id, place).await? {
+            let Some((id, ..)) = next else { break };
+            match self.take(claim, &id, Whose::Nobodys).await? {
                 Some(one) => {
                     claimed.push(one);
                     left.entry(lane.kind).and_modify(|left| *left -= 1);
@@ -204,31 +224,46 @@ impl Tx {
              ORDER BY place, id LIMIT $3{lock}"
         );
         let rows = self.rows(sql, values![lane.kind, lane.priority.rank(), most]).await?;
-        let read = |row: super::sql::Row| {
+        let read = |row: Row| {
             let mut at = row.cells();
             Ok((at.text()?, at.int()?, at.int()?))
         };
         rows.into_iter().map(read).collect()
     }
 
-    /// Takes a job, unless somebody else is at it or has it.
-    async fn take(&mut self, claim: &Claim, lane: Lane, id: &str, place: i64) -> Result<Option<Claimed>, Error> {
+    /// Takes a job that may be claimed.
+    pub(super) async fn take(&mut self, claim: &Claim, id: &str, whose: Whose) -> Result<Option<Claimed>, Error> {
         let (now, lock) = (self.now_ms(), self.for_update_of_any());
+        let until = now + claim.lease.as_millis() as i64;
+        let mut given = values![id, &claim.worker, until, now];
+        let condition = match whose {
+            Whose::Nobodys => format!("id = (SELECT id FROM jobs WHERE id = $1 AND ready = 1{lock})"),
+            Whose::Ours(lease) => {
+                given.push(lease.into());
+                "id = $1 AND ready = 1 AND lease = $5".to_owned()
+            }
+        };
         let sql = format!(
             "UPDATE jobs SET state = 'processing', ready = 0, worker = $2, lease = lease + 1, lease_until_ms = $3,
                  attempts = attempts + 1, deliveries = deliveries + 1, started_ms = COALESCE(started_ms, $4),
                  revision = revision + 1
-             WHERE id = (SELECT id FROM jobs WHERE id = $1 AND ready = 1{lock}) RETURNING {COLUMNS}"
+             WHERE {condition} RETURNING {COLUMNS}, place"
         );
-        let until = now + claim.lease.as_millis() as i64;
-        let Some(row) = self.row(sql, values![id, &claim.worker, until, now]).await? else { return Ok(None) };
-        let job = Job::read(row)?;
+        let Some(row) = self.row(sql, given).await? else { return Ok(None) };
+        let Row(mut cells) = row;
+        let place = Row(cells.split_off(cells.len() - 1)).cells().int()?;
+        let job = Job::read(Row(cells))?;
         // What comes to this lane from now on stands behind what was claimed from it.
-        self.raise(lane.kind.word(), lane.priority.rank(), "", place);
-        self.run("DELETE FROM outbox WHERE key = $1", values![id]).await?;
+        self.raise(job.kind.word(), job.priority.rank(), "", place);
         let data = json!({ "kind": job.kind, "attempt": job.attempts, "worker": claim.worker });
         self.append(job.event("job.started", data)).await?;
         Ok(Some(Claimed { job }))
+    }
+
+    /// Leases that have run out end, and jobs whose time has come may be claimed.
+    pub(super) async fn tidy(&mut self, deliveries_max: u32) -> Result<(), Error> {
+        self.lose_leases(deliveries_max).await?;
+        self.promote_due().await
     }
 
     /// Jobs whose time has come may be claimed.

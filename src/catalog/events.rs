@@ -117,6 +117,22 @@ impl Catalog {
         self.write(move |tx| Box::pin(async move { tx.append(event).await })).await
     }
 
+    /// The number of the last event from before a moment, in milliseconds since 1970; 0 where there is none. Events are written in
+    /// the order of their times but for those of one moment: a few more may be from before it.
+    pub async fn last_event_before(&self, at_ms: i64) -> Result<i64, Error> {
+        // Halved until it is found: numbers and times rise together, and times have no index.
+        let (mut before, mut after) = (0, self.last_event().await? + 1);
+        while after - before > 1 {
+            let middle = before + (after - before) / 2;
+            let sql = "SELECT seq, at_ms FROM events WHERE seq >= $1 ORDER BY seq LIMIT 1";
+            let found = self.read_one(sql, values![middle]).await?;
+            let mut at = found.ok_or(Error::NotFound)?.cells();
+            let (seq, time) = (at.int()?, at.int()?);
+            if time < at_ms { before = seq } else { after = middle }
+        }
+        Ok(before)
+    }
+
     /// The number of the last event; 0 where there is none.
     pub async fn last_event(&self) -> Result<i64, Error> {
         let decided = self.engine().await?.decided().await?;

@@ -243,7 +243,8 @@ impl Catalog {
     }
 
     /// Adds jobs, all or none. A job whose `dedupe` is known already is not added: the one that is there is answered. A job whose
-    /// `parent` is `"^"` belongs to the first of the list.
+    /// `parent` is `"^"` belongs to the first of the list, and is not added where that one was there. One that names a batch as its
+    /// `parent` is one more part of it.
     ///
     /// # Errors
     /// [`Error::Full`] where more than `queue_max` would wait.
@@ -253,14 +254,7 @@ impl Catalog {
                 if let Some(most) = queue_max {
                     tx.room(most, jobs.len() as u64).await?;
                 }
-                let mut pushed: Vec<Pushed> = Vec::with_capacity(jobs.len());
-                for mut job in jobs {
-                    if job.parent.as_deref() == Some(FIRST) {
-                        job.parent = pushed.first().map(|first| first.id.clone());
-                    }
-                    pushed.push(tx.push(job).await?);
-                }
-                Ok(pushed)
+                tx.push_all(jobs).await
             })
         })
         .await
@@ -271,6 +265,31 @@ impl Catalog {
 pub(super) const FIRST: &str = "^";
 
 impl Tx {
+    /// Adds jobs as [`Catalog::push`] says.
+    pub(super) async fn push_all(&mut self, jobs: Vec<NewJob>) -> Result<Vec<Pushed>, Error> {
+        let mut pushed: Vec<Pushed> = Vec::with_capacity(jobs.len());
+        for mut job in jobs {
+            let added = if job.parent.as_deref() == Some(FIRST) {
+                let first = pushed.first().ok_or(Error::NotFound)?;
+                if first.existed {
+                    continue;
+                }
+                job.parent = Some(first.id.clone());
+                self.push(job).await?
+            } else {
+                let parent = job.parent.clone();
+                let added = self.push(job).await?;
+                if let (Some(parent), false) = (parent, added.existed) {
+                    let sql = "UPDATE jobs SET total = total + 1, revision = revision + 1 WHERE id = $1";
+                    self.run(sql, values![&parent]).await?;
+                }
+                added
+            };
+            pushed.push(added);
+        }
+        Ok(pushed)
+    }
+
     /// Adds a job, unless it is there.
     pub async fn push(&mut self, job: NewJob) -> Result<Pushed, Error> {
         if let Some(dedupe) = &job.dedupe {
@@ -320,7 +339,6 @@ impl Tx {
         )
         .await?;
         if job.kind != Kind::Batch {
-            self.run("INSERT INTO outbox (topic, key, at_ms) VALUES ('job', $1, $2)", values![&name, now]).await?;
             self.wake();
         }
         self.append(NewEvent {

@@ -15,13 +15,13 @@ pub struct Letter {
     pub dead_ms: i64,
 }
 
-fn columns() -> String {
+pub(super) fn columns() -> String {
     let of_job: Vec<String> = COLUMNS.split(',').map(|column| format!("j.{}", column.trim())).collect();
     format!("d.reason, d.dead_ms, {}", of_job.join(", "))
 }
 
 impl Letter {
-    fn read(row: Row) -> Result<Self, Error> {
+    pub(super) fn read(row: Row) -> Result<Self, Error> {
         let Row(mut cells) = row;
         let job = Job::read(Row(cells.split_off(2)))?;
         let mut at = Row(cells).cells();

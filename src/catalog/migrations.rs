@@ -32,6 +32,7 @@ const MIGRATIONS: &[Both] = &[
     both!(1, "0001_catalog"),
     both!(2, "0002_job_counts"),
     both!(3, "0003_popular"),
+    both!(4, "0004_handed"),
     both!(5, "0005_owners_and_stages"),
 ];
 

@@ -21,6 +21,7 @@ mod engine;
 mod error;
 mod events;
 mod galleries;
+mod handing;
 mod history;
 mod id;
 mod idempotency;
@@ -33,9 +34,11 @@ mod numbers;
 mod popularity;
 mod postgres;
 mod records;
+mod relay;
 mod schedules;
 #[cfg(test)]
 #[path = "../../tests/support/postgres.rs"]
+#[allow(dead_code)]
 pub(crate) mod server;
 mod sql;
 mod sqlite;
@@ -61,6 +64,7 @@ pub use clock::Clock;
 pub use error::Error;
 pub use events::{Event, EventFilter, NewEvent};
 pub use galleries::{Gallery, GalleryChange, Item};
+pub use handing::Waiting;
 pub use history::{History, rebuild};
 pub use id::id;
 pub use idempotency::Idempotency;
@@ -127,6 +131,11 @@ pub fn is_url(url: &str) -> bool {
     engine::Place::of(url).is_ok()
 }
 
+/// Whether a URL names a catalog that several machines may share.
+pub fn is_server_url(url: &str) -> bool {
+    matches!(engine::Place::of(url), Ok(engine::Place::Server(_)))
+}
+
 /// A part of a list, and where the next begins.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Page<T> {
@@ -185,7 +194,7 @@ impl Catalog {
 
     /// Whether other machines may share it.
     pub fn is_shared(&self) -> bool {
-        matches!(engine::Place::of(&self.inner.settings.url), Ok(engine::Place::Server(_)))
+        is_server_url(&self.inner.settings.url)
     }
 
     /// What time it is, in milliseconds since 1970.
@@ -217,6 +226,11 @@ impl Catalog {
             });
         }
         self.inner.committed.events.subscribe()
+    }
+
+    /// The number of the last event that this process has committed, or knows of otherwise.
+    pub fn last_known_event(&self) -> i64 {
+        *self.inner.committed.events.borrow()
     }
 
     /// Changes when a job may be claimed that could not be before, by a commit of this process.

@@ -48,13 +48,9 @@ impl Catalog {
             self.copy(other, table, &mut tell).await?;
         }
         // Numbers go on after the last one.
-        for (table, column) in [("events", "seq"), ("outbox", "id")] {
-            let sql = format!(
-                "SELECT setval(pg_get_serial_sequence('{table}', '{column}'), last) FROM
-                     (SELECT MAX({column}) AS last FROM {table}) AS numbers WHERE last IS NOT NULL"
-            );
-            other.write(move |tx| Box::pin(async move { tx.rows(sql, Vec::new()).await.map(drop) })).await?;
-        }
+        let sql = "SELECT setval(pg_get_serial_sequence('events', 'seq'), last) FROM
+             (SELECT MAX(seq) AS last FROM events) AS numbers WHERE last IS NOT NULL";
+        other.write(move |tx| Box::pin(async move { tx.rows(sql, Vec::new()).await.map(drop) })).await?;
         for table in &tables {
             let (mine, theirs) = (self.digest(table).await?, other.digest(table).await?);
             if mine != theirs {

@@ -3,6 +3,7 @@
 use serde_json::{Value as Json, json};
 
 use super::sql::values;
+use super::transitions::merge;
 use super::{Asset, AssetState, Catalog, Error, Job, JobState, NewEvent, Tx, Variant, VariantState, Version};
 
 /// What was found out about an original.
@@ -69,6 +70,74 @@ impl Catalog {
                 .await?;
                 let data = json!({ "done": job.done, "failed": job.failed, "total": job.total });
                 tx.append(job.event("job.progress", data)).await
+            })
+        })
+        .await
+    }
+}
+
+impl Catalog {
+    /// Notes what was made of one asset of a partition, and that the partition has come as far as `at`: a later try goes on behind it.
+    /// Counts only while the lease holds. Variants of an asset that is gone meanwhile are passed over.
+    pub async fn record_step(&self, job: &Job, variants: Vec<Variant>, well: bool, at: &str) -> Result<(), Error> {
+        let (id, lease, at) = (job.id.clone(), job.lease, at.to_owned());
+        self.write(move |tx| {
+            Box::pin(async move {
+                let mut job = tx.job(None, &id).await?;
+                if job.lease != lease || job.state != JobState::Processing {
+                    return Err(Error::Conflict);
+                }
+                for variant in &variants {
+                    match tx.record_variant(&job, variant).await {
+                        Ok(()) | Err(Error::NotFound) => {}
+                        Err(error) => return Err(error),
+                    }
+                }
+                let counted = if well { &mut job.done } else { &mut job.failed };
+                *counted += 1;
+                job.total = job.total.max(job.done + job.failed);
+                job.result = json!({ "at": at });
+                tx.run(
+                    "UPDATE jobs SET done = $2, failed = $3, total = $4, result = $5, revision = revision + 1 WHERE id = $1",
+                    values![&job.id, job.done, job.failed, job.total, &job.result],
+                )
+                .await?;
+                let data = json!({ "done": job.done, "failed": job.failed, "total": job.total });
+                tx.append(job.event("job.progress", data)).await
+            })
+        })
+        .await
+    }
+}
+
+impl Catalog {
+    /// Notes that so many tiles more are there, up to `at`: a later try goes on behind them. Counts only while the lease holds.
+    pub async fn record_tiles(&self, job: &Job, made: u32, at: u64) -> Result<(), Error> {
+        let (id, lease) = (job.id.clone(), job.lease);
+        self.write(move |tx| {
+            Box::pin(async move {
+                let sql = "UPDATE jobs SET done = done + $3, result = $4, revision = revision + 1
+                     WHERE id = $1 AND lease = $2 AND state = 'processing' RETURNING total";
+                let noted = tx.row(sql, values![&id, lease, made, &json!({ "at": at })]).await?;
+                noted.map(drop).ok_or(Error::Conflict)
+            })
+        })
+        .await
+    }
+
+    /// Lays what came of a part over what came of its batch. Counts only while the part's lease holds.
+    pub async fn tell_batch(&self, part: &Job, result: Json) -> Result<(), Error> {
+        let (id, lease) = (part.id.clone(), part.lease);
+        self.write(move |tx| {
+            Box::pin(async move {
+                let part = tx.job(None, &id).await?;
+                if part.lease != lease || part.state != JobState::Processing {
+                    return Err(Error::Conflict);
+                }
+                let mut batch = tx.job(None, part.parent.as_deref().ok_or(Error::NotFound)?).await?;
+                merge(&mut batch.result, result);
+                let sql = "UPDATE jobs SET result = $2, revision = revision + 1 WHERE id = $1";
+                tx.run(sql, values![&batch.id, &batch.result]).await.map(drop)
             })
         })
         .await

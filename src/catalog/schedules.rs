@@ -33,9 +33,9 @@ impl Catalog {
         .await
     }
 
-    /// Notes what something is that changes outside of the catalog; where it was something else before, a job is queued, once,
-    /// whichever process notes it first. Answers whether it was.
-    pub async fn mark(&self, name: &str, value: &str, job: NewJob) -> Result<bool, Error> {
+    /// Notes what something is that changes outside of the catalog; where it was something else before, jobs are queued, once,
+    /// whichever process notes it first. Answers whether they were.
+    pub async fn mark(&self, name: &str, value: &str, jobs: Vec<NewJob>) -> Result<bool, Error> {
         let sql = "SELECT value FROM marks WHERE name = $1";
         if let Some(row) = self.read_one(sql, values![name]).await?
             && row.cells().text()? == value
@@ -61,7 +61,7 @@ impl Catalog {
                 )
                 .await?;
                 if before.is_some() {
-                    tx.push(job).await?;
+                    tx.push_all(jobs).await?;
                 }
                 Ok(before.is_some())
             })

@@ -158,12 +158,11 @@ impl Catalog {
 impl Tx {
     async fn end(&mut self, job: Job, ended: Ended) -> Result<(), Error> {
         match ended {
+            Ended::Completed { follow, .. } if job.cancelling && !follow.is_empty() => self.cancelled(job).await,
             Ended::Completed { result, follow } => {
-                self.completed(job, result).await?;
-                for next in follow {
-                    self.push(next).await?;
-                }
-                Ok(())
+                // First what follows, so that a batch with this as its last part does not end before them.
+                self.push_all(follow).await?;
+                self.completed(job, result).await
             }
             Ended::Next { kind, payload, result, total } => self.next(job, kind, payload, result, total).await,
             Ended::Retry(retrying) => self.retrying(job, retrying).await,
@@ -201,7 +200,6 @@ impl Tx {
             values![&job.id, kind, &payload, &job.result, total, place, now],
         )
         .await?;
-        self.run("INSERT INTO outbox (topic, key, at_ms) VALUES ('job', $1, $2)", values![&job.id, now]).await?;
         self.wake();
         self.append(job.event("job.progress", json!({ "kind": kind, "done": 0, "total": total }))).await
     }
@@ -230,7 +228,7 @@ impl Tx {
         let now = self.now_ms();
         self.run(
             "INSERT INTO dead_letters (job, owner, reason, dead_ms) VALUES ($1, $2, $3, $4)
-             ON CONFLICT (job) DO UPDATE SET reason = excluded.reason, dead_ms = excluded.dead_ms",
+             ON CONFLICT (job) DO UPDATE SET reason = excluded.reason, dead_ms = excluded.dead_ms, handed = 0",
             values![&job.id, &job.owner, code, now],
         )
         .await?;
@@ -267,7 +265,6 @@ impl Tx {
             ],
         )
         .await?;
-        self.run("DELETE FROM outbox WHERE key = $1", values![&job.id]).await?;
         let data = json!({ "kind": job.kind, "done": job.done, "failed": job.failed, "total": job.total,
             "code": job.code, "error": job.error });
         self.append(job.event(&format!("job.{state}"), data)).await?;
@@ -334,7 +331,6 @@ impl Tx {
         )
         .await?;
         self.run("DELETE FROM dead_letters WHERE job = $1", values![&job.id]).await?;
-        self.run("INSERT INTO outbox (topic, key, at_ms) VALUES ('job', $1, $2)", values![&job.id, now]).await?;
         if let Some(parent) = &job.parent {
             self.run(
                 "UPDATE jobs SET failed = failed - 1, state = 'processing', completed_ms = NULL, error = NULL, code = NULL,
@@ -349,7 +345,7 @@ impl Tx {
 }
 
 /// Lays what came out over what came out before: one level deep, the newer wins.
-fn merge(into: &mut Json, from: Json) {
+pub(super) fn merge(into: &mut Json, from: Json) {
     match (into, from) {
         (Json::Object(into), Json::Object(from)) => into.extend(from),
         (into, from @ Json::Object(_)) => *into = from,

@@ -68,8 +68,14 @@ words! {
         Delete = "delete",
         /// Forgets what was made.
         Purge = "purge",
-        /// Makes anew what a category's settings changed.
+        /// Cuts a category into partitions whose variants are made anew.
         Reprocess = "reprocess",
+        /// Makes the variants of one stretch of a category anew.
+        Partition = "partition",
+        /// Makes neighbouring tiles of a picture's pyramid.
+        Tiles = "tiles",
+        /// Tells where a pyramid's tiles are, when all are there.
+        Assemble = "assemble",
         /// Removes what is past its time.
         Cleanup = "cleanup",
         /// Does nothing itself: it ends when its children have.

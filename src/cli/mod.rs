@@ -50,6 +50,7 @@ Examples:
   fovea key create --role uploader --category shop         an API key, on the last line
   fovea ingest photos/ --category shop --wait              a folder of originals, until their variants are made
   fovea jobs --status failed                               what did not work out
+  fovea jobs replay --since 2030-01-31T12:00:00Z           make the variants of what came since again, where they are gone
   fovea render photo.jpg photo.webp w_800,q_75            without a server
   fovea profile photo.jpg w_400 --format webp             where its time goes, stage by stage
   fovea check-config --config fovea.toml --print          what is wrong, or what is in effect

@@ -16,12 +16,18 @@ pub(super) struct Work {
     /// Jobs at once: worker.concurrency.
     #[arg(long, value_name = "JOBS")]
     concurrency: Option<String>,
+    /// Where it tells how it is: worker.listen.
+    #[arg(long, value_name = "ADDRESS")]
+    listen: Option<String>,
 }
 
 impl Work {
     /// Does jobs until it is told to stop.
     pub fn run(&self, choose: &Choose) -> Result<ExitCode> {
-        let config = choose.load(&[("worker.concurrency", self.concurrency.as_ref(), "--concurrency")])?;
+        let config = choose.load(&[
+            ("worker.concurrency", self.concurrency.as_ref(), "--concurrency"),
+            ("worker.listen", self.listen.as_ref(), "--listen"),
+        ])?;
         runtime()?.block_on(app::work(config))?;
         Ok(ExitCode::SUCCESS)
     }

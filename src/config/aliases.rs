@@ -14,7 +14,7 @@ pub struct Alias {
 }
 
 /// Every alias. Where two name one key, the earlier in this table wins.
-pub const ALIASES: [Alias; 23] = [
+pub const ALIASES: [Alias; 24] = [
     Alias {
         name: "STORAGE_TYPE",
         meaning: "`s3` or `minio`: BUCKET_NAME is used; `minio` also sets s3.path_style; `local`: it is not",
@@ -39,6 +39,7 @@ pub const ALIASES: [Alias; 23] = [
     },
     Alias { name: "PROCESSOR_THREAD_COUNT", meaning: "render.threads" },
     Alias { name: "DATABASE_URL", meaning: "catalog.url" },
+    Alias { name: "NATS_URL", meaning: "nats.url" },
     Alias { name: "WORKER_CONCURRENCY", meaning: "worker.concurrency" },
     Alias { name: "MAX_CONCURRENT_PROCESSING", meaning: "worker.concurrency" },
     Alias { name: "MAX_RETRIES", meaning: "queue.retries_max" },

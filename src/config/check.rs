@@ -33,6 +33,7 @@ impl Config {
         check.keys();
         check.telemetry();
         check.jobs();
+        check.nats();
         for (name, category) in self.categories() {
             check.category(name, category);
         }
@@ -207,6 +208,7 @@ impl Check<'_> {
         self.at_least_one(queue.size_max, "queue.size_max");
         self.at_least_one(queue.deliveries_max.into(), "queue.deliveries_max");
         self.must(queue.lease_ms >= 100, "queue.lease_ms", || "must be at least 100".to_owned());
+        self.must((1..=1000).contains(&queue.window), "queue.window", || "must be from 1 to 1000".to_owned());
         self.must(!queue.pauses_ms.is_empty(), "queue.pauses_ms", || "must hold a pause".to_owned());
         self.must(queue.concede_ms.len() == 4, "queue.concede_ms", || {
             "must hold four times: for critical, high, normal and low".to_owned()
@@ -224,6 +226,44 @@ impl Check<'_> {
         self.must((1..=100).contains(&worker.failures_percent_max), "worker.failures_percent_max", || {
             "must be from 1 to 100".to_owned()
         });
+    }
+
+    fn nats(&mut self) {
+        let nats = &self.config.nats;
+        if !nats.url.is_empty()
+            && let Err(what) = crate::broker::check_urls(nats.url.expose())
+        {
+            self.must(false, "nats.url", || what);
+        }
+        self.must(nats.user.is_some() != nats.password.is_empty(), "nats.user", || {
+            "nats.user and nats.password go together: set both or none".to_owned()
+        });
+        self.must(
+            nats.url.is_empty() || crate::catalog::is_server_url(self.config.catalog.url.expose()),
+            "nats.url",
+            // A worker would take another machine's jobs for old ones, and throw their messages away.
+            || "a broker is for processes that share a catalog: set catalog.url to postgres://…".to_owned(),
+        );
+        let ways = [nats.user.is_some(), !nats.token.is_empty(), !nats.nkey_seed.is_empty()];
+        let ways = ways.into_iter().chain([nats.credentials_file.is_some()]).filter(|set| *set).count();
+        self.must(ways <= 1, "nats.user", || {
+            "of nats.user, nats.token, nats.nkey_seed and nats.credentials_file one at most is set".to_owned()
+        });
+        self.must(nats.tls_certificate.is_some() == nats.tls_key.is_some(), "nats.tls_certificate", || {
+            "nats.tls_certificate and nats.tls_key go together: set both or none".to_owned()
+        });
+        self.file(nats.credentials_file.as_ref(), "nats.credentials_file");
+        self.file(nats.tls_ca_file.as_ref(), "nats.tls_ca_file");
+        self.file(nats.tls_certificate.as_ref(), "nats.tls_certificate");
+        self.file(nats.tls_key.as_ref(), "nats.tls_key");
+        self.must(is_kid(&nats.prefix), "nats.prefix", || {
+            "must be 1 to 32 letters, digits, hyphens and underscores".to_owned()
+        });
+        self.must((1..=5).contains(&nats.replicas), "nats.replicas", || "must be from 1 to 5".to_owned());
+        self.at_least_one(nats.events_max_age_h, "nats.events_max_age_h");
+        self.at_least_one(nats.events_bytes_max.bytes(), "nats.events_bytes_max");
+        self.at_least_one(nats.connect_timeout_ms, "nats.connect_timeout_ms");
+        self.at_least_one(nats.request_timeout_ms, "nats.request_timeout_ms");
     }
 
     fn category(&mut self, name: &str, category: &Category) {

@@ -1,10 +1,11 @@
 //! The sections of the catalog, the queue and the workers. What each key means stands in `config/default.toml`.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
-use super::values::{ServerUrl, whole_numbers};
+use super::values::{ServerUrl, blank_address, whole_numbers};
 use crate::queue::Kind;
 
 /// `[catalog]`: where assets, jobs and events are kept.
@@ -47,6 +48,8 @@ pub struct Queue {
     pub lease_ms: u64,
     /// Deliveries of a job whose worker is lost each time.
     pub deliveries_max: u32,
+    /// Jobs of a kind and priority that a broker has for workers to take.
+    pub window: usize,
     /// Retries after a pause.
     pub retries_max: u32,
     /// The pause before each retry.
@@ -71,6 +74,9 @@ pub struct Queue {
 pub struct Worker {
     /// Whether `fovea serve` runs workers too.
     pub enabled: bool,
+    /// Where a process that only works tells how it is; none is nowhere.
+    #[serde(with = "blank_address")]
+    pub listen: Option<SocketAddr>,
     /// Jobs at once.
     pub concurrency: usize,
     /// Jobs of a kind at once; 0 is as many as all.

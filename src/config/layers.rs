@@ -174,7 +174,7 @@ impl Reader<'_> {
 
 /// What is wrong, in plain words. Values of keys that may be secret are left out.
 fn describe(kind: &Kind, path: &[String]) -> String {
-    let secret = path.first().is_some_and(|section| section == "keys" || section == "s3")
+    let secret = path.first().is_some_and(|section| section == "keys" || section == "s3" || section == "nats")
         || path.last().is_some_and(|key| key == "token");
     let found = |actual: &Actual| match actual {
         _ if secret => HIDDEN.to_owned(),

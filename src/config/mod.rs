@@ -13,6 +13,7 @@ mod environment;
 mod jobs;
 mod layers;
 mod location;
+mod nats;
 pub mod samples;
 mod sections;
 #[cfg(test)]
@@ -30,6 +31,7 @@ pub use aliases::{ALIASES, Alias};
 pub use category::{Category, Effort, Light, Mezzanine, Originals, Public, Unsigned, Versions};
 pub use jobs::{Catalog, Popularity, Queue, Worker};
 pub use location::{SourceLocation, StoreLocation};
+pub use nats::Nats;
 pub use sections::{
     AccessLogFormat, Api, Derivatives, Http, Ingest, Key, LogFormat, Memory, Presets, RateLimit, Render, S3, Telemetry,
 };
@@ -111,6 +113,8 @@ pub struct Config {
     pub presets: Presets,
     /// Where assets, jobs and events are kept.
     pub catalog: jobs::Catalog,
+    /// The broker that the processes of a cluster share.
+    pub nats: Nats,
     /// How it is counted what traffic asks for.
     pub popularity: jobs::Popularity,
     /// How jobs are handed out.

@@ -158,7 +158,8 @@ fn aliases() {
         ("AWS_DEFAULT_REGION", "eu-north-1"),
         ("PROCESSOR_MEMORY_LIMIT", "768"),
         ("PROCESSOR_THREAD_COUNT", "5"),
-        ("DATABASE_URL", "sqlite:/srv/catalog.sqlite"),
+        ("DATABASE_URL", "postgres://ann:s3cret@db/catalog"),
+        ("NATS_URL", "nats://ann:s3cret@a:4222,nats://b:4222"),
         ("WORKER_CONCURRENCY", "7"),
         ("MAX_CONCURRENT_PROCESSING", "9"),
         ("MAX_RETRIES", "2"),
@@ -166,7 +167,8 @@ fn aliases() {
         ("IMAGE_PROCESSING_TIMEOUT", "45000"),
         ("IMAGE_PROCESSING_QUEUE_SIZE", "500"),
     ]);
-    assert_eq!(config.catalog.url.expose(), "sqlite:/srv/catalog.sqlite");
+    assert_eq!(config.catalog.url.expose(), "postgres://ann:s3cret@db/catalog");
+    assert_eq!(config.nats.url.to_string(), "nats://ann@a:4222,nats://b:4222");
     assert_eq!((config.worker.concurrency, config.worker.job_timeout_ms), (7, 45_000));
     assert_eq!((config.queue.retries_max, config.queue.size_max), (2, 500));
     for (text, ms) in [("30", 30_000), ("30s", 30_000), ("500ms", 500), ("30000", 30_000)] {
@@ -307,6 +309,8 @@ fn bounds() {
         ("[s3]\nendpoint = \"minio:9000\"", "s3.endpoint"),
         ("[s3]\naccess_key_id = \"a\"", "s3.access_key_id"),
         ("[derivatives]\nsse = \"rot13\"", "derivatives.sse"),
+        ("[nats]\nurl = \"nats://127.0.0.1:4222\"", "nats.url"),
+        ("[queue]\nwindow = 0", "queue.window"),
         ("[telemetry]\nlog = \"fovea=loud\"", "telemetry.log"),
         ("[telemetry]\notlp_ratio = 2.0", "telemetry.otlp_ratio"),
         ("[keys]\n\"a.b\" = \"x\"", "keys.a.b"),

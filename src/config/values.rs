@@ -266,13 +266,28 @@ pub(super) mod sized {
     }
 }
 
+/// An address and a port that may be left out as an empty text.
+pub(super) mod blank_address {
+    use super::*;
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Option<SocketAddr>, D::Error> {
+        let text = String::deserialize(from)?;
+        if text.is_empty() { Ok(None) } else { read_address(&text).map(Some).map_err(de::Error::custom) }
+    }
+
+    pub fn serialize<S: Serializer>(address: &Option<SocketAddr>, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(&address.map(|address| address.to_string()).unwrap_or_default())
+    }
+}
+
 /// An address and a port; `localhost` is 127.0.0.1, so that nothing is looked up.
 pub(super) fn address<'de, D: Deserializer<'de>>(from: D) -> Result<SocketAddr, D::Error> {
-    let text = String::deserialize(from)?;
+    read_address(&String::deserialize(from)?).map_err(de::Error::custom)
+}
+
+fn read_address(text: &str) -> Result<SocketAddr, String> {
     let numeric = text.replacen("localhost:", "127.0.0.1:", 1);
-    numeric.parse().map_err(|_| {
-        de::Error::custom(format!("must be an address and a port such as \"127.0.0.1:8080\", not {text:?}"))
-    })
+    numeric.parse().map_err(|_| format!("must be an address and a port such as \"127.0.0.1:8080\", not {text:?}"))
 }
 
 /// Networks, where a lone address is a network of one.

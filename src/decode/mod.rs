@@ -213,6 +213,41 @@ enum Kind {
     Drawn(Want),
 }
 
+impl Cut {
+    /// The cut that serves both: they are equal, or lie beside each other on the same rows, so that decoding the rows once is enough.
+    pub fn beside(&self, other: &Self) -> Option<Self> {
+        match (&self.0, &other.0) {
+            (Kind::Jpeg(one), Kind::Jpeg(other)) if one != other => Some(Self(Kind::Jpeg(one.beside(other)?))),
+            (one, other) => (one == other).then(|| self.clone()),
+        }
+    }
+}
+
+/// As [`stream`], of a cut that serves several wants beside each other ([`Cut::beside`]); `want` is one of them.
+///
+/// # Errors
+/// As [`stream`]; a JPEG that is broken on these rows is refused.
+#[allow(clippy::too_many_arguments)]
+pub fn stream_cut(
+    bytes: &[u8],
+    header: &Header,
+    cut: &Cut,
+    want: &Want,
+    form: Form,
+    limits: &Limits,
+    work: &Work,
+    sink: &mut dyn Sink,
+) -> Result<bool, Error> {
+    match &cut.0 {
+        Kind::Jpeg(shared) if *shared != jpeg::cut(bytes, header, want, form)? => {
+            work.check()?;
+            check_size(header.size, limits)?;
+            jpeg::stream_cut(bytes, header, shared, work, sink)
+        }
+        _ => stream(bytes, header, want, form, limits, work, sink),
+    }
+}
+
 /// The cut that a want comes to.
 ///
 /// # Errors

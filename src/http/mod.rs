@@ -27,7 +27,7 @@ pub mod settings;
 pub mod tls;
 mod watch;
 
-pub use api::{Api, ApiSettings, Face, Rates, Recent, Routes};
+pub use api::{Api, ApiSettings, Face, Probe, Probes, Rates, Recent, Routes};
 pub use image::Images;
 pub use log::Log;
 pub use problem::Problem;

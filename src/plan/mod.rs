@@ -18,6 +18,7 @@ mod policy_tests;
 mod presets;
 #[cfg(test)]
 mod properties;
+mod pyramid;
 mod read;
 mod signature;
 #[cfg(test)]
@@ -35,6 +36,7 @@ pub use fuzz::{fuzz_accept, fuzz_url};
 pub use grammar::{ID_BYTES_MAX, PATH_BYTES_MAX, asset_path};
 pub use hints::{DPR_STEPS, WIDTH_STEPS, WIDTH_WITHOUT_HINT};
 pub use negotiate::{Allowed, Choice, Needs, bucket, choose};
+pub use pyramid::{Level, Pyramid};
 pub use signature::{Key, sign};
 pub use urls::{Invalid, Originals, Rules, Settings, Unsigned, Urls, Versions};
 

@@ -11,14 +11,35 @@ use crate::catalog::{Catalog, Claim};
 
 /// The queue in the catalog.
 #[derive(Debug)]
-struct Embedded {
-    catalog: Catalog,
-    settings: Settings,
+pub(super) struct Embedded {
+    /// Where the jobs are.
+    pub catalog: Catalog,
+    /// How they are treated.
+    pub settings: Settings,
 }
 
 /// The queue in a catalog. Asks nothing of it yet.
 pub fn embedded(catalog: Catalog, settings: Settings) -> Arc<dyn Queue> {
-    Arc::new(Embedded { catalog, settings })
+    Arc::new(Embedded::new(catalog, settings))
+}
+
+impl Embedded {
+    /// The queue in a catalog.
+    pub const fn new(catalog: Catalog, settings: Settings) -> Self {
+        Self { catalog, settings }
+    }
+
+    /// What a worker asks for, as the catalog is asked.
+    pub fn claim_of(&self, ask: &Ask) -> Claim {
+        Claim {
+            worker: ask.worker.clone(),
+            most: ask.most,
+            kinds: ask.kinds.clone(),
+            lease: self.settings.lease,
+            concede_ms: self.settings.concede.map(|time| time.as_millis() as i64),
+            deliveries_max: self.settings.deliveries_max,
+        }
+    }
 }
 
 impl Queue for Embedded {
@@ -28,15 +49,7 @@ impl Queue for Embedded {
 
     fn claim<'a>(&'a self, ask: &'a Ask) -> BoxFuture<'a, Result<Vec<Job>, Error>> {
         Box::pin(async move {
-            let claim = Claim {
-                worker: ask.worker.clone(),
-                most: ask.most,
-                kinds: ask.kinds.clone(),
-                lease: self.settings.lease,
-                concede_ms: self.settings.concede.map(|time| time.as_millis() as i64),
-                deliveries_max: self.settings.deliveries_max,
-            };
-            Ok(self.catalog.claim(&claim).await?.into_iter().map(|claimed| claimed.job).collect())
+            Ok(self.catalog.claim(&self.claim_of(ask)).await?.into_iter().map(|claimed| claimed.job).collect())
         })
     }
 
@@ -111,14 +124,14 @@ mod tests {
     use super::*;
     use crate::catalog::{self, Clock};
 
-    fn sqlite(settings: Settings) -> Bench {
+    fn sqlite(settings: Settings) -> BoxFuture<'static, Bench> {
         let folder = tempfile::tempdir().unwrap();
         let url = format!("sqlite:{}", folder.path().join("catalog.sqlite").display());
-        bench(settings, &url, Box::new(folder))
+        Box::pin(async move { bench(settings, &url, Box::new(folder)) })
     }
 
-    fn postgres(settings: Settings) -> Bench {
-        bench(settings, &catalog::server::shared().database(), Box::new(()))
+    fn postgres(settings: Settings) -> BoxFuture<'static, Bench> {
+        Box::pin(async move { bench(settings, &catalog::server::shared().database(), Box::new(())) })
     }
 
     fn bench(settings: Settings, url: &str, kept: Box<dyn std::any::Any + Send + Sync>) -> Bench {
@@ -153,7 +166,7 @@ mod tests {
     #[tokio::test]
     async fn a_claim_costs_the_same_however_many_wait() {
         let time = async |jobs: usize| {
-            let bench = sqlite(Settings::default());
+            let bench = sqlite(Settings::default()).await;
             let job = |at: usize| {
                 let owner = format!("o{}", at % 50);
                 super::super::Task::Purge {}.job(&owner, None, super::super::Priority::ALL[at % 4])

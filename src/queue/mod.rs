@@ -1,4 +1,5 @@
-//! Jobs that wait, and who may work on them: a trait, and the queue that lives in the catalog behind it.
+//! Jobs that wait, and who may work on them: a trait, and behind it the queue that lives in the catalog, and the one whose jobs a
+//! broker brings to workers.
 //!
 //! Enters: jobs. Leaves: leases on them, the most urgent and longest waiting first, no owner before another; and after the
 //! last try a dead letter.
@@ -9,7 +10,9 @@
 mod backoff;
 mod board;
 mod embedded;
+mod jetstream;
 mod priority;
+mod replay;
 #[cfg(test)]
 pub(crate) mod suite;
 mod task;
@@ -25,8 +28,10 @@ pub use crate::catalog::{
 pub use backoff::{Backoff, Failure};
 pub use board::{Board, Dependency, Outcome, Pressure};
 pub use embedded::embedded;
+pub use jetstream::{Handing, jetstream};
 pub use priority::{Facts, Priorities};
-pub use task::{SYSTEM, Sweep, Task, batch};
+pub use replay::{Since, replay};
+pub use task::{SYSTEM, Sweep, Task, batch, reprocess};
 
 /// How a queue treats its jobs.
 #[derive(Clone, PartialEq, Debug)]

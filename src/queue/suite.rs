@@ -1,4 +1,4 @@
-//! What every queue must do, whatever it is made of. A backend gives a [`Bench`] by a function, and [`queue_suite!`] makes a test of
+//! What every queue must do, whatever it is made of. A backend makes a [`Bench`] by a function, and [`queue_suite!`] makes a test of
 //! each behaviour. Nothing sleeps: the bench's clock is moved.
 
 use std::collections::BTreeMap;
@@ -32,7 +32,7 @@ macro_rules! queue_suite {
             a_job_that_kills_its_workers_is_given_up, equal_names_are_one_job, failures_are_tried_again_then_dead,
             dead_letters_can_be_read_requeued_and_discarded, a_broken_image_is_dead_at_once,
             urgent_jobs_go_first_and_no_other_starves, owners_take_turns, kinds_are_bounded, what_is_released_is_not_counted,
-            cancelled_jobs_stop, a_batch_ends_with_its_parts, a_job_goes_on_as_its_next_step, above_its_bound_nothing_is_taken,
+            cancelled_jobs_stop, a_batch_ends_with_its_parts, a_batch_grows_by_what_its_parts_find, a_job_goes_on_as_its_next_step, above_its_bound_nothing_is_taken,
             a_cleared_queue_is_empty, many_workers_take_each_job_once,
         );
     };
@@ -41,42 +41,42 @@ pub(crate) use queue_suite;
 
 const MINUTE: Duration = Duration::from_secs(60);
 
-fn job(owner: &str, priority: Priority) -> NewJob {
+pub(crate) fn job(owner: &str, priority: Priority) -> NewJob {
     let subject = Subject { category: "shoes".to_owned(), asset: "red".to_owned(), version: None };
     Task::Transform { variants: vec!["w_1.jpg".to_owned()] }.job(owner, Some(subject), priority)
 }
 
-fn all(most: usize) -> Ask {
+pub(crate) fn all(most: usize) -> Ask {
     Ask { worker: "w".to_owned(), most, kinds: Kind::ALL.iter().map(|kind| (*kind, most)).collect() }
 }
 
 impl Bench {
-    async fn push(&self, jobs: Vec<NewJob>) -> Vec<String> {
+    pub async fn push(&self, jobs: Vec<NewJob>) -> Vec<String> {
         self.queue.push(jobs, None).await.unwrap().into_iter().map(|pushed| pushed.id).collect()
     }
 
-    async fn claim(&self, most: usize) -> Vec<Job> {
+    pub async fn claim(&self, most: usize) -> Vec<Job> {
         self.queue.claim(&all(most)).await.unwrap()
     }
 
-    async fn complete(&self, job: &Job) {
+    pub async fn complete(&self, job: &Job) {
         self.queue.end(job, Ended::Completed { result: json!({ "ok": true }), follow: Vec::new() }).await.unwrap();
     }
 
-    async fn fail(&self, job: &Job, passing: bool) {
+    pub async fn fail(&self, job: &Job, passing: bool) {
         let failure = Failure { code: "because".to_owned(), error: "as the test wants".to_owned(), passing };
         self.queue.end(job, self.queue.settings().backoff.after(job.attempts, failure)).await.unwrap();
     }
 
-    async fn state(&self, id: &str) -> JobState {
+    pub async fn state(&self, id: &str) -> JobState {
         self.catalog.job(None, id).await.unwrap().state
     }
 }
 
-pub(crate) type Make = fn(Settings) -> Bench;
+pub(crate) type Make = fn(Settings) -> BoxFuture<'static, Bench>;
 
 pub(crate) async fn jobs_go_to_one_worker_and_end(make: Make) {
-    let bench = make(Settings::default());
+    let bench = make(Settings::default()).await;
     let ready = bench.queue.ready();
     let id = bench.push(vec![job("ann", Priority::Normal)]).await.remove(0);
     assert!(ready.has_changed().unwrap(), "a worker of this process is woken");
@@ -95,7 +95,7 @@ pub(crate) async fn jobs_go_to_one_worker_and_end(make: Make) {
 }
 
 pub(crate) async fn a_worker_that_is_lost_loses_its_jobs(make: Make) {
-    let bench = make(Settings::default());
+    let bench = make(Settings::default()).await;
     let id = bench.push(vec![job("ann", Priority::Normal)]).await.remove(0);
     let lost = bench.claim(1).await.remove(0);
     (bench.advance)(bench.queue.settings().lease + Duration::from_secs(1)).await;
@@ -109,7 +109,7 @@ pub(crate) async fn a_worker_that_is_lost_loses_its_jobs(make: Make) {
 }
 
 pub(crate) async fn a_heartbeat_keeps_a_lease(make: Make) {
-    let bench = make(Settings::default());
+    let bench = make(Settings::default()).await;
     bench.push(vec![job("ann", Priority::Normal)]).await;
     let held = bench.claim(1).await.remove(0);
     for _ in 0..5 {
@@ -121,7 +121,7 @@ pub(crate) async fn a_heartbeat_keeps_a_lease(make: Make) {
 }
 
 pub(crate) async fn a_job_that_kills_its_workers_is_given_up(make: Make) {
-    let bench = make(Settings { deliveries_max: 3, ..Settings::default() });
+    let bench = make(Settings { deliveries_max: 3, ..Settings::default() }).await;
     let id = bench.push(vec![job("ann", Priority::Normal)]).await.remove(0);
     for delivery in 1..=3 {
         assert_eq!(bench.claim(1).await.remove(0).deliveries, delivery);
@@ -133,7 +133,7 @@ pub(crate) async fn a_job_that_kills_its_workers_is_given_up(make: Make) {
 }
 
 pub(crate) async fn equal_names_are_one_job(make: Make) {
-    let bench = make(Settings::default());
+    let bench = make(Settings::default()).await;
     let named = |owner: &str| NewJob { dedupe: Some("same".to_owned()), ..job(owner, Priority::Normal) };
     let first = bench.queue.push(vec![named("ann"), named("ann")], None).await.unwrap();
     assert_eq!((first[0].existed, first[1].existed, &first[0].id), (false, true, &first[1].id));
@@ -148,7 +148,7 @@ pub(crate) async fn equal_names_are_one_job(make: Make) {
 }
 
 pub(crate) async fn failures_are_tried_again_then_dead(make: Make) {
-    let bench = make(Settings::default());
+    let bench = make(Settings::default()).await;
     let id = bench.push(vec![job("ann", Priority::Normal)]).await.remove(0);
     // At once, then after 5, 10 and 20 s, each a fifth more or less.
     for (attempt, pause) in [(1, 0), (2, 5), (3, 10), (4, 20)] {
@@ -171,7 +171,7 @@ pub(crate) async fn failures_are_tried_again_then_dead(make: Make) {
 }
 
 pub(crate) async fn a_broken_image_is_dead_at_once(make: Make) {
-    let bench = make(Settings::default());
+    let bench = make(Settings::default()).await;
     let id = bench.push(vec![job("ann", Priority::Normal)]).await.remove(0);
     let claimed = bench.claim(1).await.remove(0);
     bench.fail(&claimed, false).await;
@@ -180,7 +180,7 @@ pub(crate) async fn a_broken_image_is_dead_at_once(make: Make) {
 }
 
 pub(crate) async fn dead_letters_can_be_read_requeued_and_discarded(make: Make) {
-    let bench = make(Settings::default());
+    let bench = make(Settings::default()).await;
     let ids = bench.push((0..3).map(|_| job("ann", Priority::Normal)).collect()).await;
     for claimed in bench.claim(3).await {
         bench.fail(&claimed, false).await;
@@ -203,7 +203,7 @@ pub(crate) async fn dead_letters_can_be_read_requeued_and_discarded(make: Make) 
 }
 
 pub(crate) async fn urgent_jobs_go_first_and_no_other_starves(make: Make) {
-    let bench = make(Settings::default());
+    let bench = make(Settings::default()).await;
     for priority in [Priority::Low, Priority::Normal, Priority::High, Priority::Critical] {
         bench.push(vec![job("ann", priority)]).await;
     }
@@ -232,7 +232,7 @@ pub(crate) async fn urgent_jobs_go_first_and_no_other_starves(make: Make) {
 }
 
 pub(crate) async fn owners_take_turns(make: Make) {
-    let bench = make(Settings::default());
+    let bench = make(Settings::default()).await;
     bench.push((0..50).map(|_| job("many", Priority::Normal)).collect()).await;
     // Ten are done before another owner comes.
     for claimed in bench.claim(10).await {
@@ -250,7 +250,7 @@ pub(crate) async fn owners_take_turns(make: Make) {
 }
 
 pub(crate) async fn kinds_are_bounded(make: Make) {
-    let bench = make(Settings::default());
+    let bench = make(Settings::default()).await;
     bench.push((0..5).map(|_| job("ann", Priority::Critical)).collect()).await;
     bench.push(vec![Task::Purge {}.job("ann", None, Priority::Low)]).await;
     let ask = Ask { worker: "w".to_owned(), most: 4, kinds: vec![(Kind::Transform, 2), (Kind::Purge, 1)] };
@@ -263,7 +263,7 @@ pub(crate) async fn kinds_are_bounded(make: Make) {
 }
 
 pub(crate) async fn what_is_released_is_not_counted(make: Make) {
-    let bench = make(Settings::default());
+    let bench = make(Settings::default()).await;
     let id = bench.push(vec![job("ann", Priority::Normal)]).await.remove(0);
     for _ in 0..20 {
         let claimed = bench.claim(1).await.remove(0);
@@ -277,7 +277,7 @@ pub(crate) async fn what_is_released_is_not_counted(make: Make) {
 }
 
 pub(crate) async fn cancelled_jobs_stop(make: Make) {
-    let bench = make(Settings::default());
+    let bench = make(Settings::default()).await;
     let ids = bench.push((0..2).map(|_| job("ann", Priority::Normal)).collect()).await;
     let held = bench.claim(1).await.remove(0);
     let waiting = ids.iter().find(|id| **id != held.id).unwrap();
@@ -292,8 +292,43 @@ pub(crate) async fn cancelled_jobs_stop(make: Make) {
     assert_eq!(bench.claim(1).await.remove(0).id, held.id);
 }
 
+pub(crate) async fn a_batch_grows_by_what_its_parts_find(make: Make) {
+    let bench = make(Settings::default()).await;
+    let jobs = || {
+        let mut jobs = batch("ann", vec![job("ann", Priority::Low)]);
+        jobs[0].dedupe = Some("one at a time".to_owned());
+        jobs
+    };
+    let ids = bench.push(jobs()).await;
+    let again = bench.queue.push(jobs(), None).await.unwrap();
+    assert_eq!(
+        (again.len(), &again[0].id, again[0].existed),
+        (1, &ids[0], true),
+        "no parts are added to one that is there"
+    );
+    let whole = async || bench.catalog.job(None, &ids[0]).await.unwrap();
+    let first = bench.claim(5).await.remove(0);
+    let found = || NewJob { parent: Some(ids[0].clone()), ..job("ann", Priority::Low) };
+    bench.queue.end(&first, Ended::Completed { result: json!({}), follow: vec![found(), found()] }).await.unwrap();
+    assert_eq!((whole().await.state, whole().await.done, whole().await.total), (JobState::Processing, 1, 3));
+    let parts = bench.claim(5).await;
+    assert_eq!(parts.len(), 2);
+    for part in &parts {
+        bench.complete(part).await;
+    }
+    assert_eq!((whole().await.state, whole().await.done, whole().await.total), (JobState::Completed, 3, 3));
+    // What is taken back while a part of it is at work finds nothing more.
+    let ids = bench.push(jobs()).await;
+    let first = bench.claim(5).await.remove(0);
+    bench.queue.cancel(None, &ids[0]).await.unwrap();
+    let found = NewJob { parent: Some(ids[0].clone()), ..job("ann", Priority::Low) };
+    bench.queue.end(&first, Ended::Completed { result: json!({}), follow: vec![found] }).await.unwrap();
+    assert_eq!(bench.state(&ids[0]).await, JobState::Cancelled);
+    assert!(bench.claim(5).await.is_empty());
+}
+
 pub(crate) async fn a_batch_ends_with_its_parts(make: Make) {
-    let bench = make(Settings::default());
+    let bench = make(Settings::default()).await;
     let ids = bench.push(batch("ann", (0..3).map(|_| job("ann", Priority::Normal)).collect())).await;
     let whole = async || bench.catalog.job(None, &ids[0]).await.unwrap();
     assert_eq!((whole().await.kind, whole().await.state, whole().await.total), (Kind::Batch, JobState::Processing, 3));
@@ -320,7 +355,7 @@ pub(crate) async fn a_batch_ends_with_its_parts(make: Make) {
 }
 
 pub(crate) async fn a_job_goes_on_as_its_next_step(make: Make) {
-    let bench = make(Settings::default());
+    let bench = make(Settings::default()).await;
     let inspect = Task::Inspect { variants: vec!["w_1.jpg".to_owned()], prewarm: false };
     let id = bench.push(vec![inspect.job("ann", None, Priority::High)]).await.remove(0);
     let first = bench.claim(1).await.remove(0);
@@ -337,7 +372,7 @@ pub(crate) async fn a_job_goes_on_as_its_next_step(make: Make) {
 }
 
 pub(crate) async fn above_its_bound_nothing_is_taken(make: Make) {
-    let bench = make(Settings::default());
+    let bench = make(Settings::default()).await;
     let three = || (0..3).map(|_| job("ann", Priority::Normal)).collect::<Vec<_>>();
     bench.queue.push(three(), Some(5)).await.unwrap();
     assert!(matches!(bench.queue.push(three(), Some(5)).await, Err(Error::Full { .. })));
@@ -351,7 +386,7 @@ pub(crate) async fn above_its_bound_nothing_is_taken(make: Make) {
 }
 
 pub(crate) async fn a_cleared_queue_is_empty(make: Make) {
-    let bench = make(Settings::default());
+    let bench = make(Settings::default()).await;
     bench.push((0..7).map(|_| job("ann", Priority::Normal)).collect()).await;
     bench.push(vec![job("bob", Priority::Normal)]).await;
     let held = bench.claim(1).await.remove(0);
@@ -362,7 +397,7 @@ pub(crate) async fn a_cleared_queue_is_empty(make: Make) {
 }
 
 pub(crate) async fn many_workers_take_each_job_once(make: Make) {
-    let bench = Arc::new(make(Settings::default()));
+    let bench = Arc::new(make(Settings::default()).await);
     let ids = bench.push((0..60).map(|at| job(&format!("o{}", at % 7), Priority::Normal)).collect()).await;
     let workers = (0..8).map(|worker| {
         let bench = bench.clone();

@@ -37,12 +37,41 @@ pub enum Task {
     Delete {},
     /// Forget what was made of an asset.
     Purge {},
-    /// Make anew what was made of a category.
+    /// Cut a category into partitions, as further parts of the batch that this is a part of.
     Reprocess {
         /// The category.
         category: String,
-        /// Where the last part ended: assets after this one.
+        /// Where the last partition ended: assets after this one.
         after: Option<String>,
+    },
+    /// Make anew what was made of the assets in a stretch of a category.
+    Partition {
+        /// The category.
+        category: String,
+        /// Assets after this one, as a page's cursor says it.
+        after: Option<String>,
+        /// Up to this asset's id, and with it.
+        upto: String,
+    },
+    /// Make neighbouring tiles of a picture's pyramid.
+    Tiles {
+        /// A tile's side, in pixels.
+        tile: u32,
+        /// As a file's extension.
+        format: String,
+        /// Of which level.
+        level: u32,
+        /// The first, counted row by row.
+        from: u64,
+        /// How many.
+        count: u64,
+    },
+    /// Tell where a pyramid's tiles are, when all are there.
+    Assemble {
+        /// A tile's side, in pixels.
+        tile: u32,
+        /// As a file's extension.
+        format: String,
     },
     /// Remove what is past its time.
     Cleanup {
@@ -74,6 +103,9 @@ impl Task {
             Self::Delete {} => Kind::Delete,
             Self::Purge {} => Kind::Purge,
             Self::Reprocess { .. } => Kind::Reprocess,
+            Self::Partition { .. } => Kind::Partition,
+            Self::Tiles { .. } => Kind::Tiles,
+            Self::Assemble { .. } => Kind::Assemble,
             Self::Cleanup { .. } => Kind::Cleanup,
         }
     }
@@ -83,6 +115,7 @@ impl Task {
         let total = match &self {
             Self::Prewarm { variants, popular } => (variants.len() + popular.len()) as u32,
             Self::Transform { variants } | Self::Inspect { variants, .. } => variants.len() as u32,
+            Self::Tiles { count, .. } => u32::try_from(*count).unwrap_or(u32::MAX),
             _ => 0,
         };
         NewJob { total, ..NewJob::new(owner, self.kind(), priority, subject, self.payload()) }
@@ -104,6 +137,18 @@ impl Task {
         }
         serde_json::from_value(payload).map_err(|error| Error::Corrupt(format!("a job's payload: {error}")))
     }
+}
+
+/// The batch that makes anew what was made of a category: at first the job that cuts it into partitions, which are added to it. While one
+/// is under way, a second is the same.
+pub fn reprocess(owner: &str, category: &str, trace: Option<String>) -> Vec<NewJob> {
+    let task = Task::Reprocess { category: category.to_owned(), after: None };
+    let mut jobs = batch(owner, vec![NewJob { trace: trace.clone(), ..task.job(owner, None, Priority::Low) }]);
+    if let Some(whole) = jobs.first_mut() {
+        whole.dedupe = Some(format!("reprocess {category}"));
+        whole.trace = trace;
+    }
+    jobs
 }
 
 /// Many jobs as one with a progress: the first of the answer is the batch, the others are its parts.

@@ -1,8 +1,8 @@
 //! Several variants of one source, done together: one decode for all that take the same rows, one resize for all that show the
 //! same picture, an encoder each.
 //!
-//! Always true: a variant has the bytes that it has when it is rendered alone. So only what takes equal rows is decoded together
-//! (see [`decode::cut`]); the cascade of sizes is that of the mezzanines, which the rule of [`form`](super::form) names for each
+//! Always true: a variant has the bytes that it has when it is rendered alone. So only what takes equal rows is decoded together, or
+//! parts of the same rows beside each other, as tiles are (see [`decode::Cut::beside`]); the cascade of sizes is that of the mezzanines, which the rule of [`form`](super::form) names for each
 //! variant by itself.
 
 use std::collections::VecDeque;
@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 
 use super::order::{self, Order, Rendered};
-use super::still::{self, Placed};
+use super::still::{self, Placed, Wanted};
 use super::{Error, Refused, noted};
 use crate::base::{Size, Stage, Stages, Stopped, Work};
 use crate::decode::{self, Cut};
@@ -36,8 +36,9 @@ pub fn groups(orders: &[&Order]) -> Vec<Vec<usize>> {
             continue;
         };
         let picture = rows.picture;
-        match groups.iter_mut().find(|group| group.takes(orders, order, &rows)) {
-            Some(group) => {
+        match groups.iter_mut().find_map(|group| group.takes(orders, order, &rows).map(|cut| (group, cut))) {
+            Some((group, cut)) => {
+                group.rows = Some(cut);
                 group.members.push(at);
                 if !group.pictures.contains(&picture) {
                     group.pictures.push(picture);
@@ -53,15 +54,22 @@ pub fn groups(orders: &[&Order]) -> Vec<Vec<usize>> {
 struct Group {
     /// None for what is done alone.
     rows: Option<Cut>,
-    /// The sizes of the pictures that are held.
-    pictures: Vec<Size>,
+    /// The pictures that are held.
+    pictures: Vec<Shape>,
     members: Vec<usize>,
 }
 
-/// What an order takes of its source, and how large the picture is that comes of it.
+/// What an order takes of its source, and the picture that comes of it.
 struct Rows {
     cut: Cut,
-    picture: Size,
+    picture: Shape,
+}
+
+/// A picture by what it shows and how large it is.
+#[derive(Clone, Copy, PartialEq, Debug)]
+struct Shape {
+    region: [f64; 4],
+    size: Size,
 }
 
 /// None for animations and for what will fail.
@@ -72,17 +80,18 @@ fn rows(order: &Order) -> Option<Rows> {
     let geometry = order.geometry().ok()?;
     let wanted = still::wanted(order, &geometry);
     let cut = decode::cut(wanted.source, wanted.header, &wanted.want, wanted.form).ok()?;
-    let picture = if geometry.canvas.pixels() < geometry.scaled.pixels() { geometry.scaled } else { geometry.canvas };
-    Some(Rows { cut, picture })
+    let size = if geometry.canvas.pixels() < geometry.scaled.pixels() { geometry.scaled } else { geometry.canvas };
+    Some(Rows { cut, picture: Shape { region: geometry.region, size } })
 }
 
 impl Group {
-    fn takes(&self, orders: &[&Order], order: &Order, rows: &Rows) -> bool {
-        let first = orders[self.members[0]];
-        let held = self.pictures.iter().filter(|size| **size != rows.picture).map(|size| size.pixels()).sum::<u64>();
-        self.rows.as_ref() == Some(&rows.cut)
-            && same_source(first, order)
-            && (held + rows.picture.pixels()) * 4 <= PICTURES_BYTES_MAX
+    /// What is decoded for the group with one more order, where it goes with the others.
+    fn takes(&self, orders: &[&Order], order: &Order, rows: &Rows) -> Option<Cut> {
+        let (first, cut) = (orders[self.members[0]], self.rows.as_ref()?);
+        let shared = cut.beside(&rows.cut).filter(|_| same_source(first, order))?;
+        let others = self.pictures.iter().filter(|picture| **picture != rows.picture);
+        let held = others.map(|picture| picture.size.pixels()).sum::<u64>();
+        ((held + rows.picture.size.pixels()) * 4 <= PICTURES_BYTES_MAX).then_some(shared)
     }
 }
 
@@ -130,11 +139,12 @@ pub fn ready(members: &[(&Order, &Work)]) -> Result<Vec<Result<Ready, Refused>>,
     let mut steps: Vec<Steps> =
         shown.iter().map(|one| Steps::new(&one.geometry, one.plan, one.light, &one.work)).collect();
     let wanted = still::wanted(first, &shown[0].geometry);
+    let cut = shared(members)?;
     let begun = Instant::now();
     let placed = steps.iter_mut().map(|steps| Some(Placed { steps, scale: wanted.scale, bytes: 0 }));
     let mut fan = Fan { sinks: placed.collect(), bytes: 0 };
-    let damaged =
-        decode::stream(wanted.source, wanted.header, &wanted.want, wanted.form, wanted.limits, &all, &mut fan)?;
+    let Wanted { source, header, want, form, limits, .. } = &wanted;
+    let damaged = decode::stream_cut(source, header, &cut, want, *form, limits, &all, &mut fan)?;
     let left: Vec<bool> = fan.sinks.iter().map(Option::is_none).collect();
     let mut shared = Stages::default();
     shared.left(Stage::Decode, fan.bytes);
@@ -158,6 +168,19 @@ pub fn ready(members: &[(&Order, &Work)]) -> Result<Vec<Result<Ready, Refused>>,
         }
     }
     Ok(ready)
+}
+
+/// What is decoded for orders of one group.
+fn shared(members: &[(&Order, &Work)]) -> Result<Cut, Error> {
+    let mut shared: Option<Cut> = None;
+    for (order, _) in members {
+        let Some(Rows { cut, .. }) = rows(order) else { return Err(Refused::Panicked.into()) };
+        shared = Some(match shared {
+            None => cut,
+            Some(before) => before.beside(&cut).ok_or(Refused::Panicked)?,
+        });
+    }
+    shared.ok_or_else(|| Refused::Panicked.into())
 }
 
 /// The pictures that orders show, each once.
@@ -330,6 +353,26 @@ mod tests {
                 assert!(made.bytes == alone.bytes && made.quality == alone.quality, "{file} {wanted:?}");
                 assert!(!made.stages.of(Stage::Decode).is_zero() && made.stages.bytes(Stage::Encode) > 0);
             }
+        }
+    }
+
+    #[test]
+    fn tiles_beside_each_other_take_one_decode_and_have_the_bytes_that_they_have_alone() {
+        // 1633x1225: two rows of tiles of 400 pixels at full size, two of 200 pixels at half of it.
+        let mut all = orders("samples/mountains.jpg", &[(400, false, Format::WebP); 8]);
+        for (at, order) in all.iter_mut().enumerate() {
+            let (column, row) = (at as u32 % 4, at as u32 / 4);
+            let width = if row == 0 { 400 } else { 200 };
+            order.plan = Arc::new(Plan {
+                width: Some(Width::Px(width)),
+                crop: Some(Crop::Px(column * 400, row * 400, 400, 400)),
+                ..Plan::DEFAULT
+            });
+        }
+        let every: Vec<&Order> = all.iter().collect();
+        assert_eq!(groups(&every), [vec![0, 1, 2, 3], vec![4, 5, 6, 7]]);
+        for (at, made) in run(&all, &work()).into_iter().enumerate() {
+            assert!(made.unwrap().bytes == order::run(&all[at], &work()).unwrap().bytes, "tile {at}");
         }
     }
 

@@ -1,18 +1,23 @@
-//! Origins that share a catalog tell each other of purges, by its events: what one forgets, all forget within a second.
+//! Origins tell each other of purges: what one forgets, all forget within a second. By a log of the broker's where there is one; else by
+//! the events of the catalog that they share.
 //!
-//! While an origin cannot read the events it does not know what was purged, so it answers nothing from memory: the store, which
-//! each purge reaches first, is asked instead. It reads what it missed before it trusts its memory again.
+//! While an origin hears nothing it does not know what was purged, so it answers nothing from memory: the store, which each purge
+//! reaches first, is asked instead. It reads what it missed before it trusts its memory again.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::{Error, Origin, Purge, Purged};
-use crate::catalog::{Catalog, Event, EventFilter, NewEvent};
+use crate::broker::{self, Begun, Broker, Heard, Log, LogSettings, Message, Place};
+use crate::catalog::{self, Catalog, EventFilter, NewEvent};
 
 /// The kind of the events.
 const KIND: &str = "purge.asked";
@@ -20,11 +25,27 @@ const KIND: &str = "purge.asked";
 /// Whose the events are: no tenant's.
 const OWNER: &str = "system";
 
-/// Silence of the catalog after which memory is not trusted.
+/// Silence after which memory is not trusted.
 const TRUSTED: Duration = Duration::from_millis(900);
 
-/// How often the events are read on, also when nothing is told.
+/// How often the catalog's events are read on, also when nothing is told.
 const LOOK_EVERY: Duration = Duration::from_millis(300);
+
+/// The pause before the broker's log is followed anew.
+const FOLLOW_AGAIN: Duration = Duration::from_millis(100);
+
+/// The name of the broker's log, and its one subject. It is apart from the log of events, so that many of these take no purge away
+/// that somebody has not read, and a purge waits for no relay.
+const LOG: &str = "purges";
+
+/// An origin that was cut off for longer empties its memory.
+const LOG_AGE_MAX: Duration = Duration::from_secs(24 * 3600);
+
+/// The same after more bytes of purges, some hundred thousand.
+const LOG_BYTES_MAX: u64 = 64 << 20;
+
+/// How long it may take to note in the catalog what the broker was told.
+const NOTE_WITHIN: Duration = Duration::from_secs(2);
 
 /// Events that are read at once.
 const PAGE: u32 = 500;
@@ -42,18 +63,57 @@ pub enum Store {
     Own,
 }
 
+/// What is told of a purge.
+#[derive(Serialize, Deserialize)]
+struct Asked {
+    purge: Purge,
+    /// The origin that was asked.
+    by: String,
+}
+
+/// The log of purges. Asks nobody.
+pub(super) fn log(broker: &Broker) -> Log {
+    let settings = LogSettings { name: LOG, subjects: LOG, max_age: LOG_AGE_MAX, bytes_max: LOG_BYTES_MAX };
+    Log::new(broker.clone(), settings)
+}
+
 impl Origin {
-    /// Purges memory and store, here and in every origin that shares the catalog.
+    /// Purges memory and store, here and in every origin of the fleet.
     pub async fn purge(&self, what: &Purge) -> Result<Purged, Error> {
         let purged = self.purge_here(what).await?;
-        let Some(catalog) = self.catalog.as_ref().filter(|catalog| catalog.is_shared()) else { return Ok(purged) };
+        let shared = self.catalog.as_ref().filter(|catalog| catalog.is_shared());
+        let told = match (&self.purge_log, shared) {
+            (Some(log), shared) => {
+                let asked = Asked { purge: what.clone(), by: self.name.clone() };
+                let payload = Bytes::from(serde_json::to_vec(&asked).expect("texts are JSON"));
+                let message = Message { subject: LOG.to_owned(), id: catalog::id("purge", 0), payload };
+                let noted = async {
+                    let Some(catalog) = shared else { return };
+                    let noted = tokio::time::timeout(NOTE_WITHIN, catalog.tell(self.event(what))).await;
+                    if !matches!(noted, Ok(Ok(()))) {
+                        tracing::warn!("a purge is not among the catalog's events; the origins were told of it");
+                    }
+                };
+                let (told, ()) = tokio::join!(log.append(message), noted);
+                told.map_err(|error| error.to_string())
+            }
+            (None, Some(catalog)) => catalog.tell(self.event(what)).await.map_err(|error| error.to_string()),
+            (None, None) => return Ok(purged),
+        };
+        if let Err(error) = &told {
+            tracing::error!(%error, "the other origins were not told of a purge; repeat it");
+        }
+        Ok(Purged { stored: purged.stored && told.is_ok(), ..purged })
+    }
+
+    fn event(&self, what: &Purge) -> NewEvent {
         let (category, asset) = match what {
             Purge::Asset { category, id } => (Some(category.clone()), Some(id.clone())),
             Purge::Category(category) => (Some(category.clone()), None),
             Purge::Preset { category, .. } => (category.clone(), None),
             Purge::Url(_) => (None, None),
         };
-        let event = NewEvent {
+        NewEvent {
             owner: OWNER.to_owned(),
             kind: KIND.to_owned(),
             category,
@@ -62,21 +122,11 @@ impl Origin {
             job: None,
             data: json!({ "purge": what, "by": self.name }),
             trace: None,
-        };
-        let told = catalog.tell(event).await;
-        if let Err(error) = &told {
-            tracing::error!(%error, "the other origins were not told of a purge; repeat it");
         }
-        Ok(Purged { stored: purged.stored && told.is_ok(), ..purged })
     }
 
-    /// Forgets what other origins are told to forget, for as long as it runs. At once over where the catalog is this machine's.
-    pub async fn follow(self: Arc<Self>, store: Store) {
-        let Some(catalog) = self.catalog.clone().filter(Catalog::is_shared) else { return };
-        // What was purged before this process came to be, its memory does not hold.
-        let mut after = None;
-        let mut told = catalog.follow();
-        let mut heard = Instant::now();
+    /// Forgets what other origins are told to forget, for as long as it runs. At once over where there is no fleet.
+    pub async fn follow(self: Arc<Self>) {
         let (again, mut asked) = mpsc::channel(AGAIN_MAX);
         let repeat = async {
             while let Some(what) = asked.recv().await {
@@ -85,36 +135,98 @@ impl Origin {
                 }
             }
         };
-        let listen = async {
-            loop {
-                let read = tokio::time::timeout(TRUSTED, self.catch_up(&catalog, &mut after, store, &again)).await;
-                if matches!(read, Ok(Ok(()))) {
-                    heard = Instant::now();
-                    if !self.informed.swap(true, Ordering::AcqRel) {
-                        tracing::info!("the catalog tells of purges again; memory is trusted");
-                    }
-                } else if heard.elapsed() > TRUSTED && self.informed.swap(false, Ordering::AcqRel) {
-                    tracing::warn!(
-                        "the catalog does not tell of purges; what is in memory is not trusted, and the store is asked"
-                    );
-                    self.turn();
-                }
-                tokio::select! {
-                    _ = told.changed() => {}
-                    () = tokio::time::sleep(LOOK_EVERY) => {}
-                }
-            }
-        };
-        tokio::join!(repeat, listen);
+        let follower = Follower { origin: &self, again };
+        if let Some(log) = &self.purge_log {
+            tokio::join!(repeat, follower.by_broker(log));
+        } else if let Some(catalog) = self.catalog.clone().filter(Catalog::is_shared) {
+            tokio::join!(repeat, follower.by_catalog(&catalog));
+        }
     }
 
-    async fn catch_up(
-        &self,
-        catalog: &Catalog,
-        after: &mut Option<i64>,
-        store: Store,
-        again: &mpsc::Sender<Purge>,
-    ) -> Result<(), crate::catalog::Error> {
+    fn trust(&self) {
+        if !self.informed.swap(true, Ordering::AcqRel) {
+            tracing::info!("this origin is told of purges; its memory is trusted");
+        }
+    }
+
+    fn distrust(&self) {
+        if self.informed.swap(false, Ordering::AcqRel) {
+            tracing::warn!(
+                "this origin is not told of purges; what is in memory is not trusted, and the store is asked"
+            );
+            self.turn();
+        }
+    }
+}
+
+/// One who listens.
+struct Follower<'a> {
+    origin: &'a Arc<Origin>,
+    /// Purges that are to be repeated in the store.
+    again: mpsc::Sender<Purge>,
+}
+
+impl Follower<'_> {
+    async fn by_broker(self, log: &Log) {
+        let mut place = None;
+        loop {
+            match self.hear(log, &mut place).await {
+                Ok(never) => match never {},
+                Err(error) => tracing::debug!(%error, "the log of purges is followed anew"),
+            }
+            self.origin.distrust();
+            tokio::time::sleep(FOLLOW_AGAIN).await;
+        }
+    }
+
+    /// Follows the log until it is silent, or something was lost.
+    async fn hear(&self, log: &Log, place: &mut Option<Place>) -> Result<Infallible, broker::Error> {
+        let (mut following, begun) = log.follow(place.as_ref(), TRUSTED).await?;
+        if place.is_none() || begun == Begun::Broken {
+            // What was purged before, nobody tells any more.
+            self.origin.forget_all().await;
+        }
+        *place = Some(following.place().clone());
+        let mut current = following.waiting() == 0;
+        loop {
+            if current {
+                self.origin.trust();
+            }
+            current = match following.next().await? {
+                Heard::Nothing => true,
+                Heard::Message(told) => {
+                    match serde_json::from_slice(&told.payload) {
+                        Ok(asked) => self.told(asked).await,
+                        Err(error) => tracing::error!(%error, "a purge that this version does not understand"),
+                    }
+                    *place = Some(following.place().clone());
+                    told.waiting == 0
+                }
+            };
+        }
+    }
+
+    async fn by_catalog(self, catalog: &Catalog) {
+        // What was purged before this process came to be, its memory does not hold.
+        let mut after = None;
+        let mut changes = catalog.follow();
+        let mut heard = Instant::now();
+        loop {
+            let read = tokio::time::timeout(TRUSTED, self.catch_up(catalog, &mut after)).await;
+            if matches!(read, Ok(Ok(()))) {
+                heard = Instant::now();
+                self.origin.trust();
+            } else if heard.elapsed() > TRUSTED {
+                self.origin.distrust();
+            }
+            tokio::select! {
+                _ = changes.changed() => {}
+                () = tokio::time::sleep(LOOK_EVERY) => {}
+            }
+        }
+    }
+
+    async fn catch_up(&self, catalog: &Catalog, after: &mut Option<i64>) -> Result<(), catalog::Error> {
         let mut from = match *after {
             Some(from) => from,
             None => catalog.last_event().await?,
@@ -125,7 +237,10 @@ impl Origin {
             let events = catalog.events(from, &filter, PAGE).await?;
             let more = events.len() == PAGE as usize;
             for event in &events {
-                self.told(event, store, again).await;
+                match serde_json::from_value(event.data.clone()) {
+                    Ok(asked) => self.told(asked).await,
+                    Err(_) => tracing::error!(seq = event.seq, "a purge that this version does not understand"),
+                }
             }
             // Up to what was there before the question, or to what was answered: nothing in between is of the kind.
             from = events.last().map_or(from, |event| event.seq).max(if more { from } else { last });
@@ -136,23 +251,21 @@ impl Origin {
         }
     }
 
-    async fn told(&self, event: &Event, store: Store, again: &mpsc::Sender<Purge>) {
-        if event.data["by"] == self.name.as_str() {
+    async fn told(&self, Asked { purge: what, by }: Asked) {
+        let origin = self.origin;
+        if by == origin.name {
             return;
         }
-        let Ok(what) = serde_json::from_value::<Purge>(event.data["purge"].clone()) else {
-            return tracing::error!(seq = event.seq, "a purge that this version does not understand");
-        };
-        let done = match store {
-            Store::Own => self.purge_here(&what).await.map(drop),
-            Store::Shared => self.forget(&what),
+        let done = match origin.store {
+            Store::Own => origin.purge_here(&what).await.map(drop),
+            Store::Shared => origin.forget(&what),
         };
         if let Err(error) = done {
             // A category that is configured at others.
             tracing::debug!(?what, %error, "a purge that does not concern this origin");
-        } else if store == Store::Shared && matches!(what, Purge::Asset { .. } | Purge::Url(_)) {
+        } else if origin.store == Store::Shared && matches!(what, Purge::Asset { .. } | Purge::Url(_)) {
             // Nobody receives any more only where the origin is at its end.
-            drop(again.send(what).await);
+            drop(self.again.send(what).await);
         }
     }
 }

@@ -79,10 +79,13 @@ impl Origin {
         Component { name, state, detail }
     }
 
-    /// Waits until every variant that was answered is written, at most so long.
+    /// Waits until every variant that was answered is written, at most so long, and gives the leases back.
     pub async fn finish_writes(&self, time: Duration) {
         if let Some(derivatives) = &self.derivatives {
             derivatives.drain(time).await;
+        }
+        if let Some(fleet) = &self.fleet {
+            fleet.settle().await;
         }
     }
 

@@ -7,16 +7,26 @@ use bytes::Bytes;
 
 use super::fetch::Fetched;
 use super::forms::Ask;
+use super::lead::Turn;
 use super::wanted::{Wanted, What};
 use super::{Client, Error, Origin, Phase};
 use crate::base::{ENGINE, Stage, Stages, VariantKey, Work};
+use crate::broker::Lease;
 use crate::cache::Entry;
-use crate::cache::derivatives::{Found, Verdict};
+use crate::cache::derivatives::{Found, Held, Verdict};
 use crate::cache::entry::{Tags, unix_ms};
 use crate::render::{Rendered, Seat, Target, Urgency};
 
 /// Revisions of the engine whose output must not be served any more: none so far.
 const ENGINES_UNSAFE: &[u32] = &[];
+
+/// How a variant is made.
+struct How {
+    urgency: Urgency,
+    seat: Arc<Seat>,
+    /// Held until the variant is in the store.
+    lease: Option<Arc<Lease>>,
+}
 
 /// What a flight brings.
 #[derive(Clone, Debug)]
@@ -64,7 +74,20 @@ impl Origin {
             }
             return Ok(Made { key, entry, phase: Phase::Store, stages });
         }
-        let made = self.clone().make_anew(&wanted, &client, stages, urgency, seat, &work).await;
+        let waiting = Instant::now();
+        let (lease, seat) = match self.turn_of(&wanted, seat, &work).await {
+            Turn::Make { lease, seat } => (lease, seat),
+            Turn::Found(key, entry) => {
+                stages.add(Stage::Store, waiting.elapsed());
+                return Ok(Made { key, entry, phase: Phase::Collapsed, stages });
+            }
+        };
+        let making = self.fleet.as_ref().map(|fleet| fleet.make(wanted.output()));
+        let how = How { urgency, seat, lease };
+        let made = self.clone().make_anew(&wanted, &client, stages, how, &work).await;
+        if let (Ok(_), Some(making)) = (&made, making) {
+            making.done();
+        }
         if let Err(error) = &made {
             self.remember(wanted.key, error);
         }
@@ -72,7 +95,7 @@ impl Origin {
     }
 
     /// Looks into the store; what is found goes into memory. An `auto` goes by its alias.
-    async fn find(&self, wanted: &Wanted) -> Option<(VariantKey, Arc<Entry>)> {
+    pub(super) async fn find(&self, wanted: &Wanted) -> Option<(VariantKey, Arc<Entry>)> {
         let derivatives = self.derivatives.as_ref()?;
         if matches!(wanted.what, What::Original) {
             return None;
@@ -109,7 +132,8 @@ impl Origin {
         tokio::spawn(async move {
             let work = Work::until(deadline);
             let seat = Arc::new(self.renderer.seat(wanted.original));
-            let made = self.clone().make_anew(&wanted, &client, Stages::default(), Urgency::Ahead, seat, &work).await;
+            let how = How { urgency: Urgency::Ahead, seat, lease: None };
+            let made = self.clone().make_anew(&wanted, &client, Stages::default(), how, &work).await;
             if let Err(error) = made {
                 tracing::debug!(%error, "a derivative of an older engine was not renewed");
             }
@@ -121,8 +145,7 @@ impl Origin {
         wanted: &Wanted,
         client: &Client,
         mut stages: Stages,
-        urgency: Urgency,
-        seat: Arc<Seat>,
+        How { urgency, seat, lease }: How,
         work: &Work,
     ) -> Result<Made, Error> {
         let made_at_ms = unix_ms(SystemTime::now());
@@ -161,7 +184,7 @@ impl Origin {
         entry.date(made_at_ms);
         let entry = Arc::new(entry);
         match urgency {
-            Urgency::Live => self.keep(wanted, key, &entry),
+            Urgency::Live => self.keep(wanted, key, &entry, lease),
             Urgency::Ahead => self.keep_surely(wanted, key, &entry).await?,
         }
         Ok(Made { key, entry, phase: Phase::Miss, stages })
@@ -208,7 +231,8 @@ impl Origin {
         Ok(())
     }
 
-    fn keep(self: &Arc<Self>, wanted: &Wanted, key: VariantKey, entry: &Arc<Entry>) {
+    /// Keeps what somebody waits for: it is written behind the answer, and the lease is held until it is.
+    fn keep(self: &Arc<Self>, wanted: &Wanted, key: VariantKey, entry: &Arc<Entry>, lease: Option<Arc<Lease>>) {
         if !self.purges.allow(&wanted.tags, &wanted.asset, entry.made_at_ms) {
             return;
         }
@@ -218,10 +242,11 @@ impl Origin {
         }
         // What could be saved of a broken original is not worth keeping for ever: the original may be mended.
         if let Some(derivatives) = self.derivatives.as_ref().filter(|_| !entry.damaged) {
-            derivatives.keep(&key, entry, &wanted.tags, self.lost_variant(key, &wanted.tags));
+            let held = || lease.clone().map(|lease| Box::new(lease) as Held);
+            derivatives.keep(&key, entry, &wanted.tags, self.lost_variant(key, &wanted.tags), held());
             if wanted.is_alias() {
                 let lost = self.lost_alias(wanted.key, &wanted.tags);
-                derivatives.keep_alias(&wanted.key, &key, entry.made_at_ms, lost);
+                derivatives.keep_alias(&wanted.key, &key, entry.made_at_ms, lost, held());
             }
         }
     }

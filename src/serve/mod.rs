@@ -14,6 +14,7 @@ mod forms;
 mod health;
 mod info;
 mod known;
+mod lead;
 mod make;
 mod origin;
 mod purge;

@@ -8,11 +8,14 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use parking_lot::RwLock;
 
 use super::fetch::Fetched;
+use super::fleet;
 use super::forms::Forms;
+use super::lead::Fleet;
 use super::make::Made;
 use super::wanted::Wanted;
-use super::{Answer, Client, Error, Phase, Policy};
+use super::{Answer, Client, Error, Phase, Policy, Store};
 use crate::base::{AssetDigest, Deadline, Digest, Limits, Stages, VariantKey};
+use crate::broker::{Broker, Log};
 use crate::cache::{Derivatives, Flights, Memory, Purges, Role};
 use crate::catalog::{self, Catalog};
 use crate::plan::{self, Request, Urls, Version};
@@ -57,6 +60,10 @@ pub struct Parts {
     pub negative_ttl: Duration,
     /// Where versions of uploaded originals are recorded. Asked on misses alone.
     pub catalog: Option<Catalog>,
+    /// What the origins of a fleet tell each other by.
+    pub broker: Option<Broker>,
+    /// Whose the derivative store is.
+    pub store: Store,
 }
 
 /// The origin. One a process.
@@ -75,6 +82,12 @@ pub struct Origin {
     validators: moka::sync::Cache<AssetDigest, (Instant, Arc<str>)>,
     negative_ttl: Duration,
     pub(super) catalog: Option<Catalog>,
+    /// Leases on flights, where the fleet shares a store.
+    pub(super) fleet: Option<Fleet>,
+    /// Whose the derivative store is.
+    pub(super) store: Store,
+    /// Where the fleet is told of purges; without, by the catalog's events.
+    pub(super) purge_log: Option<Log>,
     /// What this process is called among those that share the catalog.
     pub(super) name: String,
     /// Whether it knows of every purge: else memory is not asked.
@@ -83,12 +96,19 @@ pub struct Origin {
     epoch: AtomicU64,
 }
 
+/// How long a store may take at the start.
+const WARM_WITHIN: Duration = Duration::from_secs(3);
+
 /// How many assets' validators are remembered for `v0`.
 const VALIDATORS_MAX: u64 = 200_000;
 
 impl Origin {
     /// Of its parts.
     pub fn new(parts: Parts) -> Arc<Self> {
+        let name = catalog::id("origin", 0);
+        // Who shares no store cannot find there what another made.
+        let sharing = parts.broker.as_ref().filter(|_| parts.store == Store::Shared && parts.derivatives.is_some());
+        let fleet = sharing.map(|broker| Fleet::new(broker, &name));
         let categories = parts.categories.into_iter().map(|category| (category.name.clone(), Arc::new(category)));
         Arc::new(Self {
             urls: RwLock::new(parts.urls),
@@ -104,8 +124,11 @@ impl Origin {
             validators: moka::sync::Cache::builder().max_capacity(VALIDATORS_MAX).build(),
             negative_ttl: parts.negative_ttl,
             catalog: parts.catalog,
-            name: catalog::id("origin", 0),
-            informed: AtomicBool::new(true),
+            purge_log: parts.broker.as_ref().map(fleet::log),
+            name,
+            fleet,
+            store: parts.store,
+            informed: AtomicBool::new(parts.broker.is_none()),
             ready: AtomicBool::new(false),
             epoch: AtomicU64::new(0),
         })
@@ -113,15 +136,18 @@ impl Origin {
 
     /// Reads what earlier purges left in the store, then counts as ready. A store that does not answer delays nothing.
     pub async fn warm(&self) {
-        if let Some(derivatives) = &self.derivatives {
-            let loading = tokio::time::timeout(Duration::from_secs(3), derivatives.load_purges(&self.purges));
-            match loading.await {
-                Ok(Ok(())) => {}
-                Ok(Err(error)) => tracing::warn!(%error, "the moments of earlier purges could not be read"),
-                Err(_) => tracing::warn!("the derivative store did not answer within 3 s; going on without it"),
-            }
-        }
+        self.load_purges(WARM_WITHIN).await;
         self.ready.store(true, Ordering::Release);
+    }
+
+    /// Reads what purges left in the store; one that does not answer in time is gone on without.
+    pub(super) async fn load_purges(&self, time: Duration) {
+        let Some(derivatives) = &self.derivatives else { return };
+        match tokio::time::timeout(time, derivatives.load_purges(&self.purges)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!(%error, "the moments of earlier purges could not be read"),
+            Err(_) => tracing::warn!(?time, "the derivative store does not answer; going on without it"),
+        }
     }
 
     /// Whether it is warmed.
@@ -238,6 +264,11 @@ impl Origin {
     /// Remembers what `v0` of an asset is.
     pub(super) fn keep_validator(&self, asset: AssetDigest, validator: Arc<str>) {
         self.validators.insert(asset, (Instant::now(), validator));
+    }
+
+    /// Forgets what `v0` of every asset is.
+    pub(super) fn forget_validators(&self) {
+        self.validators.invalidate_all();
     }
 
     /// Forgets what `v0` of an asset is.

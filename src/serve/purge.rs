@@ -1,6 +1,7 @@
 //! Purges: an asset, a category, a preset, or one URL, from memory and from the store.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -9,6 +10,9 @@ use super::{Category, Client, Error, Origin};
 use crate::base::{AssetDigest, Format, VariantKey};
 use crate::object;
 use crate::plan::{Bucket, Output, Request, Version};
+
+/// How long the store may take to tell of earlier purges while others are waited for.
+const PURGES_WITHIN: Duration = Duration::from_secs(1);
 
 /// What to purge.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -108,6 +112,14 @@ impl Origin {
         Ok(())
     }
 
+    /// Empties this process's memory, and reads what purges left in the store.
+    pub(super) async fn forget_all(&self) {
+        self.memory.forget_all();
+        self.forget_validators();
+        self.turn();
+        self.load_purges(PURGES_WITHIN).await;
+    }
+
     fn forget_asset(&self, category: &str, id: &str) -> Result<(), Error> {
         self.category(category)?;
         let asset = AssetDigest::new(category, id);
@@ -122,7 +134,7 @@ impl Origin {
         let asset = AssetDigest::new(category, id);
         let Some(derivatives) = &self.derivatives else { return Ok(Purged { deleted: 0, stored: true }) };
         // What waits to be written may be of this asset; it must not land after the deletion.
-        derivatives.drain(std::time::Duration::from_secs(2)).await;
+        derivatives.drain(Duration::from_secs(2)).await;
         Ok(outcome(derivatives.purge_asset(&asset).await))
     }
 
@@ -146,7 +158,7 @@ impl Origin {
         let mut purged = Purged { deleted: 0, stored: true };
         let Some(derivatives) = &self.derivatives else { return Ok(purged) };
         // What waits to be written may be one of them; it must not land after the deletion.
-        derivatives.drain(std::time::Duration::from_secs(2)).await;
+        derivatives.drain(Duration::from_secs(2)).await;
         for key in &keys {
             match derivatives.delete(key).await {
                 Ok(found) => purged.deleted += u64::from(found),

@@ -9,6 +9,10 @@ use crate::plan::{Ask, Bucket, Output, Plan, Quality, QualityStep, Request, Vers
 use crate::render::Target;
 use crate::source::{self, OriginalMeta};
 
+/// What comes out where it is no picture.
+const ORIGINAL: &str = "orig";
+const INFO: &str = "info";
+
 /// A request, resolved.
 #[derive(Clone, Debug)]
 pub struct Wanted {
@@ -54,8 +58,8 @@ impl Wanted {
                 let (text, output) = (plan.canonical(), output_name(target));
                 (What::Image { plan: Arc::new(plan), target }, text, output)
             }
-            Ask::Original => (What::Original, String::new(), "orig"),
-            Ask::Info => (What::Info, String::new(), "info"),
+            Ask::Original => (What::Original, String::new(), ORIGINAL),
+            Ask::Info => (What::Info, String::new(), INFO),
         };
         let key = VariantKey::new(asset, &version_text, &plan_text, output, &category.look_digest);
         let tags = Tags { category: category.name.clone(), preset: request.preset.clone() };
@@ -87,6 +91,15 @@ impl Wanted {
         match &self.validator {
             Some(version) if self.category.catalogued => Some(version.clone()),
             _ => meta.lasting().then(|| meta.validator.as_str().into()),
+        }
+    }
+
+    /// What comes out, in a word.
+    pub const fn output(&self) -> &'static str {
+        match self.what {
+            What::Image { target, .. } => output_name(target),
+            What::Original => ORIGINAL,
+            What::Info => INFO,
         }
     }
 
@@ -127,7 +140,7 @@ fn resolve_target(output: Output, category: &Category, client: &Client) -> Targe
     }
 }
 
-fn output_name(target: Target) -> &'static str {
+const fn output_name(target: Target) -> &'static str {
     match target {
         Target::Format(format) => format.extension(),
         Target::Best(Bucket::Avif) => "auto-avif",

@@ -83,8 +83,15 @@ declare! {
     Counter INGEST_REJECTED = "fovea_ingest_rejected_total": "Originals that were not taken, by reason";
     Counter INGEST_BYTES = "fovea_ingest_bytes_total": "Bytes of originals that were taken";
     Histogram INGEST_SECONDS = "fovea_ingest_seconds": "From an upload's head to its record, by stage (body, store, record)";
-    Counter JOB_CACHE = "fovea_job_cache_total": "Looks at jobs, by tier (memory, shared) and outcome (hit, miss)";
+    Counter JOB_CACHE = "fovea_job_cache_total": "Looks at jobs and assets, by tier (memory, shared, catalog) and outcome (hit, miss)";
     Gauge STORAGE_BYTES = "fovea_storage_bytes": "Bytes that the catalog knows of, by kind (originals, mezzanines, variants)";
+
+    Counter FLEET_FLIGHTS = "fovea_fleet_flights_total": "Variants that the store did not hold, by how the fleet's lease went (led, followed, took_over, in_vain, unavailable)";
+    Histogram FLEET_WAIT_SECONDS = "fovea_fleet_wait_seconds": "How long a variant was waited for that another process makes";
+
+    Gauge BROKER_UP = "fovea_broker_up": "Whether the connection to the broker is there, 0 or 1";
+    Counter EVENTS_RELAYED = "fovea_events_relayed_total": "Events of the catalog that this process appended to the broker's log";
+    Gauge EVENTS_LEADING = "fovea_events_leading": "Whether this process is the one that relays events, 0 or 1";
 
     Counter RENDER_MEZZANINES = "fovea_render_mezzanines_total": "Mezzanines made";
     Counter RENDER_VARIANTS = "fovea_render_variants_total": "Variants made, by output format";
@@ -101,6 +108,12 @@ declare! {
     Histogram JOB_WAIT_SECONDS = "fovea_job_wait_seconds": "From when a job could be claimed to when it was, by priority";
     Gauge QUEUE_DEPTH = "fovea_queue_depth": "Jobs that wait, by kind and priority";
     Gauge QUEUE_OLDEST_SECONDS = "fovea_queue_oldest_seconds": "How long the oldest job has waited that could be claimed";
+    Counter QUEUE_HANDED = "fovea_queue_handed_total": "Jobs handed over to the broker";
+    Counter QUEUE_REDELIVERED = "fovea_queue_redelivered_total": "Messages of jobs that the broker delivered again";
+    Counter QUEUE_STALE = "fovea_queue_stale_total": "Messages of jobs that were somebody else's by then, or had ended";
+    Counter QUEUE_LOST = "fovea_queue_lost_total": "Jobs handed over again, since the broker had lost them";
+    Gauge QUEUE_OUTBOX_JOBS = "fovea_queue_outbox_jobs": "Jobs that could be claimed and wait in the catalog to be handed over, as the process that looked last saw it";
+    Gauge QUEUE_OUTBOX_SECONDS = "fovea_queue_outbox_seconds": "How long the oldest of them has waited, as the process that looked last saw it";
     Gauge WORKER_RUNNING = "fovea_worker_running": "Jobs that this process is at";
     Gauge WORKER_UTILISATION = "fovea_worker_utilisation": "Jobs that this process is at, as a share of those that it may be at, 0 to 1";
     Gauge WORKER_CONCURRENCY = "fovea_worker_concurrency": "Jobs that this process may be at";

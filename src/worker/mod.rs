@@ -27,7 +27,7 @@ use tokio::task::JoinHandle;
 use crate::catalog::Catalog;
 use crate::object::ObjectStore;
 use crate::popularity::Coverage;
-use crate::queue::{Board, Kind, Queue};
+use crate::queue::{Board, Job, Kind, Queue, SYSTEM};
 use crate::serve::Origin;
 
 /// What workers are built of.
@@ -45,6 +45,13 @@ pub struct Parts {
     pub board: Arc<Board>,
     /// How they work.
     pub settings: Settings,
+}
+
+impl Parts {
+    /// Whose things a job may look at: its owner's, or everybody's where nobody asked for it.
+    fn seen_by<'a>(&self, job: &'a Job) -> Option<&'a str> {
+        Some(job.owner.as_str()).filter(|owner| *owner != SYSTEM)
+    }
 }
 
 /// How workers work.

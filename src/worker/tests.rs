@@ -37,7 +37,7 @@ async fn bench(source: &str, settings: Settings) -> Bench {
     let parts = Parts {
         catalog,
         queue,
-        origin: app::origin(&config, None, None).await.unwrap(),
+        origin: app::origin(&config, None, None, None).await.unwrap(),
         originals: Some(originals),
         board: Arc::new(Board::new(Pressure::default())),
         settings: Settings { poll: Duration::from_millis(20), ..settings },
@@ -306,5 +306,83 @@ async fn clean_ups_take_what_is_past_its_time_and_nothing_else() {
     assert!(bench.folder.path().join("originals/red.jpg").exists());
     let left = bench.parts.catalog.jobs(Some("ann"), &JobFilter::default(), None, 10).await.unwrap();
     assert!(left.items.is_empty(), "ended jobs past their retention are gone");
+    worker.drain(Duration::from_secs(5)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_category_is_made_anew_in_partitions() {
+    let bench = bench("", Settings::default()).await;
+    let bytes = fixture("smooth.jpg");
+    let mut uploads = Vec::new();
+    for at in 0..130 {
+        uploads.push(bench.upload(&format!("{at:03}.jpg"), &bytes, &["w_20.jpg"]).await);
+    }
+    let worker = Worker::start(bench.parts.clone());
+    for id in &uploads {
+        assert_eq!(bench.ended(id).await.state, JobState::Completed);
+    }
+    assert_eq!(bench.derivatives(), 130);
+    let anew = async || bench.parts.queue.push(queue::reprocess(SYSTEM, "shoes", None), None).await.unwrap();
+    std::fs::remove_dir_all(bench.folder.path().join("derivatives/cache")).unwrap();
+    let pushed = anew().await;
+    let whole = bench.ended(&pushed[0].id).await;
+    assert_eq!(
+        (whole.state, whole.done, whole.total),
+        (JobState::Completed, 3, 3),
+        "one that cuts, and two partitions"
+    );
+    assert_eq!(bench.derivatives(), 130);
+    let filter = JobFilter { parent: Some(whole.id), ..JobFilter::default() };
+    let parts = bench.parts.catalog.jobs(None, &filter, None, 10).await.unwrap().items;
+    let mut made: Vec<(Kind, u32, u32)> = parts.iter().map(|part| (part.kind, part.done, part.total)).collect();
+    made.sort_unstable();
+    assert_eq!(made, [(Kind::Reprocess, 0, 0), (Kind::Partition, 30, 30), (Kind::Partition, 100, 100)]);
+
+    // What cannot be made fails its partition, which is tried again alone.
+    let lost = bench.folder.path().join("originals/007.jpg");
+    std::fs::remove_file(&lost).unwrap();
+    bench
+        .parts
+        .origin
+        .purge(&crate::serve::Purge::Asset { category: "shoes".into(), id: "007.jpg".into() })
+        .await
+        .unwrap();
+    let whole = bench.ended(&anew().await[0].id).await;
+    assert_eq!((whole.state, whole.done, whole.failed), (JobState::Failed, 2, 1), "{whole:?}");
+    let filter = JobFilter { parent: Some(whole.id.clone()), state: Some(JobState::Failed), ..JobFilter::default() };
+    let failed = bench.parts.catalog.jobs(None, &filter, None, 10).await.unwrap().items.remove(0);
+    assert_eq!((failed.done, failed.failed, failed.code.as_deref()), (99, 1, Some("assets-failed")));
+    std::fs::write(&lost, &bytes).unwrap();
+    bench.parts.queue.retry(None, &whole.id).await.unwrap();
+    let whole = bench.ended(&whole.id).await;
+    assert_eq!((whole.state, whole.done, whole.failed), (JobState::Completed, 3, 0), "{whole:?}");
+    assert_eq!(bench.derivatives(), 130);
+    worker.drain(Duration::from_secs(5)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_partition_goes_on_where_a_try_was_cut_short() {
+    let bench = bench("", Settings::default()).await;
+    for name in ["a.jpg", "b.jpg", "c.jpg", "d.jpg"] {
+        bench.upload(name, &fixture("smooth.jpg"), &["w_20.jpg"]).await;
+    }
+    let worker = Worker::start(bench.parts.clone());
+    let stretch = Task::Partition { category: "shoes".into(), after: Some("shoes/a.jpg".into()), upto: "c.jpg".into() };
+    let jobs = bench.parts.catalog.jobs(None, &JobFilter::default(), None, 10).await.unwrap().items;
+    for job in jobs {
+        bench.ended(&job.id).await;
+    }
+    worker.drain(Duration::from_secs(5)).await;
+    std::fs::remove_dir_all(bench.folder.path().join("derivatives/cache")).unwrap();
+    let id = bench.parts.queue.push(vec![stretch.job("ann", None, Priority::Low)], None).await.unwrap().remove(0).id;
+    // A worker notes its first asset, and is lost.
+    let ask = queue::Ask { worker: "lost".to_owned(), most: 1, kinds: vec![(Kind::Partition, 1)] };
+    let lost = bench.parts.queue.claim(&ask).await.unwrap().remove(0);
+    bench.parts.catalog.record_step(&lost, Vec::new(), true, "shoes/b.jpg").await.unwrap();
+    bench.parts.queue.end(&lost, queue::Ended::Released { delay_ms: 0 }).await.unwrap();
+    let worker = Worker::start(bench.parts.clone());
+    let done = bench.ended(&id).await;
+    assert_eq!((done.state, done.done, done.total), (JobState::Completed, 2, 2), "{done:?}");
+    assert_eq!(bench.derivatives(), 1, "only what the lost worker had not noted, and nothing outside of the stretch");
     worker.drain(Duration::from_secs(5)).await;
 }

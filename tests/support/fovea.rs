@@ -193,6 +193,12 @@ impl Fovea {
         self.child.id()
     }
 
+    /// Ends it as a power cut would (SIGKILL).
+    pub fn kill(&self) {
+        let killed = Command::new("sh").args(["-c", "kill -KILL \"$0\"", &self.pid().to_string()]).status();
+        assert!(killed.expect("a shell runs").success());
+    }
+
     /// Asks it to end (SIGTERM), and waits; answers the exit code.
     pub async fn stop(&mut self) -> Option<i32> {
         // The shell's own: a minimal system has no other.

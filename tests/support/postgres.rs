@@ -4,6 +4,7 @@
 //! root runs it as the user `postgres`.
 
 use std::fs;
+use std::io::Write as _;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -26,11 +27,18 @@ cd "$folder"
 export LC_ALL=C.UTF-8
 $as "$bin/initdb" -D "$folder/data" -U fovea -A trust -E UTF8 --locale=C.UTF-8 --locale-provider=icu --icu-locale=en \
     --no-sync >"$folder/log" 2>&1 </dev/null
-$as "$bin/postgres" -D "$folder/data" -c listen_addresses=127.0.0.1 -c port="$port" -c unix_socket_directories= \
-    -c max_connections=300 -c shared_buffers=64MB -c jit=off "$@" >>"$folder/log" 2>&1 </dev/null &
-server=$!
-echo $server >"$folder/pid"
-cat >/dev/null
+run() {
+    $as "$bin/postgres" -D "$folder/data" -c listen_addresses=127.0.0.1 -c port="$port" -c unix_socket_directories= \
+        -c max_connections=300 -c shared_buffers=64MB -c jit=off "$@" >>"$folder/log" 2>&1 </dev/null &
+    server=$!
+}
+run "$@"
+# Each line is a wish for a restart, as after a crash.
+while read -r wish; do
+    kill -QUIT $server
+    wait $server 2>/dev/null
+    run "$@"
+done
 kill -QUIT $server
 wait $server 2>/dev/null
 rm -rf "$folder"
@@ -66,6 +74,15 @@ impl Postgres {
         let server = Self { watchdog, folder, port };
         server.wait();
         server
+    }
+
+    /// Ends it at once, with what is under way, and starts it again on its data.
+    pub fn restart(&self) {
+        let mut wishes = self.watchdog.stdin.as_ref().expect("the watchdog has a pipe");
+        writeln!(wishes, "restart").expect("the watchdog listens");
+        // Until the old one is gone it might still answer.
+        std::thread::sleep(Duration::from_millis(100));
+        self.wait();
     }
 
     /// Makes a database; answers its URL.

@@ -105,6 +105,33 @@ pub fn cut(bytes: &[u8], header: &Header, want: &Want, form: Form) -> Result<Cut
     Ok(Cut { part, form: Some(form) })
 }
 
+impl Cut {
+    /// The cut that serves both, where they take the same rows at the same scale and lie beside each other.
+    pub fn beside(&self, other: &Self) -> Option<Self> {
+        if self.form.is_none() || self.form != other.form {
+            return None;
+        }
+        Some(Self { part: self.part.beside(&other.part)?, form: self.form })
+    }
+}
+
+/// Decodes a cut row by row: of [`stream`]'s wants, or what several of them share.
+pub fn stream_cut(bytes: &[u8], header: &Header, cut: &Cut, work: &Work, sink: &mut dyn Sink) -> Result<bool, Error> {
+    let (part, Some(form)) = (&cut.part, cut.form) else {
+        return Err(Error::broken(Format::Jpeg, "it does not stream"));
+    };
+    let frame = baseline::open(bytes).map_err(|_| Error::broken(Format::Jpeg, "its header is broken"))?;
+    let depth = if form == baseline::Form::Samples { Depth::Eight } else { Depth::Light };
+    let (layout, colour) = (layout(header.model), colour_of(header));
+    sink.begin(&Head { size: part.size, layout, colour, depth, covers: part.covers() })?;
+    let small = header.size.pixels() <= RESCUE_PIXELS_MAX;
+    match baseline::stream(bytes, &frame, part, form, !small, work, sink) {
+        Ok(damaged) => Ok(damaged),
+        Err(baseline::Failure::Stopped(stopped)) => Err(stopped.into()),
+        Err(baseline::Failure::Irregular) => Err(Error::broken(Format::Jpeg, "its data is broken")),
+    }
+}
+
 /// Decodes the wanted region row by row, reduced as far as allowed: by halves in linear light, where that is welcome, rather
 /// than in the DCT, which averages in the samples' own light.
 pub fn stream(
@@ -115,19 +142,16 @@ pub fn stream(
     work: &Work,
     sink: &mut dyn Sink,
 ) -> Result<bool, Error> {
-    let Cut { part, form: Some(form) } = cut(bytes, header, want, form)? else {
+    let cut = cut(bytes, header, want, form)?;
+    if cut.form.is_none() {
         return give(&decode(bytes, header, want, work)?, sink);
-    };
-    let Ok(frame) = baseline::open(bytes) else { return give(&decode(bytes, header, want, work)?, sink) };
-    let depth = if form == baseline::Form::Samples { Depth::Eight } else { Depth::Light };
-    let (layout, colour) = (layout(header.model), colour_of(header));
-    sink.begin(&Head { size: part.size, layout, colour, depth, covers: part.covers() })?;
-    let small = header.size.pixels() <= RESCUE_PIXELS_MAX;
-    match baseline::stream(bytes, &frame, &part, form, !small, work, sink) {
-        Ok(damaged) => Ok(damaged),
-        Err(baseline::Failure::Stopped(stopped)) => Err(stopped.into()),
-        Err(baseline::Failure::Irregular) if small => give(&decode(bytes, header, want, work)?, sink),
-        Err(baseline::Failure::Irregular) => Err(Error::broken(Format::Jpeg, "its data is broken from the start")),
+    }
+    match stream_cut(bytes, header, &cut, work, sink) {
+        // What libjpeg-turbo makes of it is worth a second look.
+        Err(Error::Broken { .. }) if header.size.pixels() <= RESCUE_PIXELS_MAX => {
+            give(&decode(bytes, header, want, work)?, sink)
+        }
+        done => done,
     }
 }
 

@@ -58,6 +58,17 @@ impl Part {
         }
     }
 
+    /// The part that both are in, where they have the same rows at the same scale.
+    pub fn beside(&self, other: &Self) -> Option<Self> {
+        let same = |part: &Self| (part.eighths, part.at.1, part.size.height);
+        if self.whole != other.whole || same(self) != same(other) {
+            return None;
+        }
+        let left = self.at.0.min(other.at.0);
+        let right = (self.at.0 + self.size.width).max(other.at.0 + other.size.width);
+        Some(Self { at: (left, self.at.1), size: Size::new(right - left, self.size.height), ..self.clone() })
+    }
+
     /// A scaled pixel is `8 / eighths` full-scale ones wide, so the last may overhang the picture.
     pub fn covers(&self) -> [f64; 4] {
         [self.at.0, self.at.1, self.size.width, self.size.height]

@@ -12,12 +12,12 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::Api;
-use super::events::EventView;
 use super::extract::{Asked, Caller, Place, Told, bad_query, header};
 use super::links::split;
-use super::wire::{Accepted, AssetView, Begun, Paged, ProblemDocument, VariantView, VersionView, accepted, job_path};
+use super::recent::Question;
+use super::wire::{Accepted, AssetView, Begun, Paged, ProblemDocument, accepted, job_path};
 use crate::auth::Role;
-use crate::catalog::{Access, AssetFilter, EventFilter};
+use crate::catalog::AssetFilter;
 use crate::http::client;
 use crate::http::problem::{Problem, Refusal};
 use crate::ingest::{Error, Order};
@@ -28,8 +28,6 @@ use crate::serve::Purge;
 const FILES_MAX: usize = 200;
 /// Most bytes of a field that is no file.
 const FIELD_BYTES_MAX: usize = 64 << 10;
-/// Most events of an asset's history in one answer.
-const HISTORY_MAX: u32 = 500;
 /// Most characters of an `Idempotency-Key`.
 const IDEMPOTENCY_MAX: usize = 255;
 
@@ -302,76 +300,6 @@ pub async fn list(
     Ok(Json(Paged { items: seen.map(AssetView::from).collect(), next: page.next }))
 }
 
-/// All that is known of an asset.
-#[derive(Serialize, ToSchema)]
-pub struct Whole {
-    /// The asset.
-    #[serde(flatten)]
-    pub asset: AssetView,
-    /// Its versions, the newest first.
-    pub versions: Vec<VersionView>,
-    /// The variants made of it.
-    pub variants: Vec<VariantView>,
-    /// Bytes of all originals, their reduced forms and variants.
-    pub bytes_total: u64,
-    /// How often it was asked for, by day and variant, the youngest day first; a variant of no name is the original.
-    pub access: Vec<AccessView>,
-    /// What happened to it, in order.
-    pub history: Vec<EventView>,
-}
-
-/// How often a variant was asked for on a day.
-#[derive(Serialize, ToSchema)]
-pub struct AccessView {
-    /// Days since 1970.
-    pub day: i64,
-    /// As a URL's last segment.
-    pub variant: String,
-    /// So often, as far as it was counted.
-    pub count: u64,
-}
-
-/// All that is known of an asset: versions, variants made with their sizes, history.
-#[utoipa::path(
-    get, path = "/v1/assets/{category}/{*id}", tag = "assets",
-    params(
-        ("category" = String, Path), ("*id" = String, Path, description = "may hold slashes"),
-        ("version" = Option<String>, Query, description = "variants of one version alone"),
-    ),
-    responses((status = 200, body = Whole), (status = 404, body = ProblemDocument))
-)]
-pub async fn get(
-    State(api): State<Arc<Api>>,
-    caller: Caller,
-    Place((category, id)): Place<(String, String)>,
-    asked: Asked,
-) -> Result<Json<Whole>, Problem> {
-    let principal = caller.at_least_in(Role::Viewer, &category)?;
-    let sees = principal.sees();
-    let asset = api.catalog.asset(sees, &category, &id).await?;
-    let versions = api.catalog.versions(sees, &category, &id).await?;
-    let variants = api.catalog.variants(sees, &category, &id, asked.text("version")).await?;
-    let filter = EventFilter {
-        owner: sees.map(str::to_owned),
-        category: Some(category),
-        asset: Some(id),
-        ..EventFilter::default()
-    };
-    let history = api.catalog.events(0, &filter, HISTORY_MAX).await?;
-    let access = api.catalog.access(sees, filter.category.as_deref().unwrap_or_default(), &asset.id).await?;
-    let access = access.into_iter().map(|Access { day, variant, count, .. }| AccessView { day, variant, count });
-    let originals: u64 = versions.iter().map(|version| version.bytes + version.mezzanine_bytes).sum();
-    let bytes_total = originals + variants.iter().map(|variant| variant.bytes).sum::<u64>();
-    Ok(Json(Whole {
-        asset: asset.into(),
-        versions: versions.into_iter().map(VersionView::from).collect(),
-        variants: variants.into_iter().map(|variant| VariantView::of(&api, variant)).collect(),
-        bytes_total,
-        access: access.collect(),
-        history: history.into_iter().map(EventView::from).collect(),
-    }))
-}
-
 /// Delete an asset, or one version of it: originals, derivatives, mezzanines, and a purge. Goes on after a crash.
 #[utoipa::path(
     delete, path = "/v1/assets/{category}/{*id}", tag = "assets",
@@ -393,6 +321,7 @@ pub async fn delete(
     let subject = Subject { category: category.clone(), asset: id.clone(), version: version.map(str::to_owned) };
     let job = Task::Delete {}.job(&asset.owner, Some(subject), Priority::High);
     let job_id = api.catalog.begin_delete(principal.sees(), &category, &id, version, job).await?;
+    api.recent.changed(&Question::asset(None, &category, &id, None), api.catalog.last_known_event());
     // This process forgets it at once; the job sees to the store, and to every other.
     api.origin.purge(&Purge::Asset { category, id }).await.map_err(|error| Problem::from(&error))?;
     Ok(Begun::new(job_id, Default::default()).into_response())

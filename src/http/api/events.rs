@@ -107,7 +107,7 @@ pub async fn follow(
         None => api.catalog.last_event().await?,
     };
     let catalog = api.catalog.clone();
-    let draining = api.draining.clone();
+    let draining = api.probe.draining.clone();
     let following = Following { catalog, principal, filter, after, waiting: VecDeque::new(), changes, draining };
     let events = Sse::new(following.events()).keep_alive(KeepAlive::new().interval(KEEP_ALIVE));
     Ok(events.into_response())

@@ -4,10 +4,12 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
+use axum::response::{IntoResponse as _, Response};
 use futures_util::future::BoxFuture;
 
 use super::Api;
 use super::extract::{Asked, Caller, Place};
+use super::recent::{Answer, Question};
 use super::wire::{JobView, Paged, ProblemDocument};
 use crate::auth::{Principal, Role};
 use crate::catalog::{self, Job, JobFilter, Version};
@@ -18,34 +20,33 @@ use crate::http::problem::Problem;
     get, path = "/v1/jobs/{id}", tag = "jobs", params(("id" = String, Path)),
     responses((status = 200, body = JobView), (status = 404, body = ProblemDocument))
 )]
-pub async fn get(
-    State(api): State<Arc<Api>>,
-    caller: Caller,
-    Place(id): Place<String>,
-) -> Result<Json<JobView>, Problem> {
+pub async fn get(State(api): State<Arc<Api>>, caller: Caller, Place(id): Place<String>) -> Result<Response, Problem> {
     let principal = caller.at_least(Role::Viewer)?;
-    if let Some(view) = api.recent.find(&id) {
-        if !seen(principal, &view.owner, view.asset.as_deref()) {
-            return Err(catalog::Error::NotFound.into());
-        }
-        return Ok(Json((*view).clone()));
+    let question = Question::job(&id);
+    if let Some(answer) = api.recent.find(&question).await {
+        return if seen(principal, &answer) {
+            Ok(answer.into_response())
+        } else {
+            Err(catalog::Error::NotFound.into())
+        };
     }
     let mark = api.recent.mark();
     let job = api.catalog.job(principal.sees(), &id).await;
-    api.recent.asked_shared(job.is_ok());
-    let job = job?;
-    let view = Arc::new(whole(&api, job).await?);
-    if !seen(principal, &view.owner, view.asset.as_deref()) {
+    api.recent.asked_catalog(job.is_ok());
+    let view = whole(&api, job?).await?;
+    let category = view.asset.as_deref().and_then(|asset| asset.split('/').next());
+    let answer = Arc::new(Answer::new(&view.owner, category, &view));
+    if !seen(principal, &answer) {
         return Err(catalog::Error::NotFound.into());
     }
-    api.recent.keep(view.clone(), mark);
-    Ok(Json((*view).clone()))
+    api.recent.keep(&question, answer.clone(), mark);
+    Ok(answer.into_response())
 }
 
-/// Whether somebody sees a job of an owner, about an asset (`category/id`).
-fn seen(principal: &Principal, owner: &str, asset: Option<&str>) -> bool {
-    let category = asset.and_then(|asset| asset.split('/').next());
-    principal.sees().is_none_or(|sees| sees == owner) && category.is_none_or(|category| principal.may_in(category))
+/// Whether somebody sees what an answer is about.
+fn seen(principal: &Principal, answer: &Answer) -> bool {
+    principal.sees().is_none_or(|sees| sees == answer.owner)
+        && answer.category.as_deref().is_none_or(|category| principal.may_in(category))
 }
 
 /// A job with what is known of its original.
@@ -139,5 +140,6 @@ async fn change<'a>(
         return Err(catalog::Error::NotFound.into());
     }
     let job = change(principal.sees()).await?;
+    api.recent.changed(&Question::job(id), api.catalog.last_known_event());
     Ok(Json(whole(api, job).await?))
 }

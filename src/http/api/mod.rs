@@ -3,6 +3,7 @@
 //! Always true: but for health and metrics nothing is answered to whom shows no key that holds, and nobody sees another owner's
 //! things.
 
+mod asset;
 mod assets;
 mod docs;
 mod downloads;
@@ -26,13 +27,11 @@ mod wire;
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
 use http::header::{CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderName, HeaderValue, Method, Request, StatusCode, Version};
 use hyper::body::Incoming;
@@ -42,6 +41,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 pub use gate::Rates;
+pub use health::{Probe, Probes};
 pub use links::Face;
 pub use recent::Recent;
 
@@ -79,10 +79,8 @@ pub struct Api {
     pub ingest: Arc<Ingest>,
     /// Jobs that were looked at a moment ago.
     pub recent: Arc<Recent>,
-    /// Renders the metrics as Prometheus text.
-    pub metrics: Arc<dyn Fn() -> String + Send + Sync>,
-    /// Set when the shutdown begins: no longer ready, still alive.
-    pub draining: Arc<AtomicBool>,
+    /// How the process is.
+    pub probe: Probe,
     /// What it is told.
     pub settings: ApiSettings,
 }
@@ -119,10 +117,7 @@ impl Routes {
         let api = Arc::new(api);
         let (router, description) = described().split_for_parts();
         let router = router
-            .route("/health", get(health::health))
-            .route("/health/live", get(health::live))
-            .route("/health/ready", get(health::ready))
-            .route("/metrics", get(health::metrics))
+            .merge(health::routes(api.probe.clone()))
             .merge(docs::routes(description))
             .fallback(|| async { Problem::from(Refusal::NoRoute) })
             .method_not_allowed_fallback(|| async { Problem::from(Refusal::Method) })
@@ -138,7 +133,7 @@ fn described() -> OpenApiRouter<Arc<Api>> {
         .routes(routes!(assets::list))
         .routes(routes!(assets::fetch))
         .routes(routes!(assets::post))
-        .routes(routes!(assets::put, assets::get, assets::delete))
+        .routes(routes!(assets::put, asset::get, assets::delete))
         .routes(routes!(uploads::create))
         .routes(routes!(uploads::complete))
         .routes(routes!(notifications::s3))
@@ -147,6 +142,7 @@ fn described() -> OpenApiRouter<Arc<Api>> {
         .routes(routes!(transforms::resize))
         .routes(routes!(transforms::crop))
         .routes(routes!(transforms::reprocess))
+        .routes(routes!(transforms::pyramid))
         .routes(routes!(jobs::get))
         .routes(routes!(jobs::cancel))
         .routes(routes!(jobs::retry))
@@ -224,6 +220,16 @@ impl IntoResponse for Problem {
         response.extensions_mut().insert(self);
         response
     }
+}
+
+/// The response of a listener that has no requests' ids.
+fn shown(mut response: Response) -> Response {
+    if let Some(problem) = response.extensions_mut().remove::<Problem>() {
+        refuse(&problem, &request_id(response.headers()), false, &mut response);
+    }
+    let headers = response.headers_mut();
+    headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    response
 }
 
 /// Writes a problem into the response that brought it. Of a page a browser learns that it may ask for the key.

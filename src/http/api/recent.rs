@@ -1,48 +1,137 @@
-//! Jobs that were looked at a moment ago: kept in memory before the catalog, forgotten when an event tells of them.
+//! Answers about jobs and assets that were given a moment ago: in this process's memory, then in a bucket of the broker's that the
+//! fleet shares, then the catalog.
+//!
+//! Each says up to which event it is true for certain; who has heard of a later one about the same thing takes no such answer. So
+//! nothing has to be taken out of the bucket, and what a slow process puts there too late is harmless.
 
 use std::collections::HashMap;
+use std::convert::Infallible;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant};
 
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use http::HeaderValue;
+use http::header::CONTENT_TYPE;
 use metrics::counter;
 use parking_lot::Mutex;
-use tokio::sync::Notify;
+use serde::{Deserialize, Serialize};
+use tokio::sync::{Notify, Semaphore};
 
-use super::wire::JobView;
-use crate::catalog::{Catalog, EventFilter};
+use crate::base::Digest;
+use crate::broker::{self, Broker, Bucket, BucketSettings, Heard, Log};
+use crate::catalog::{self, Catalog, EventFilter};
+use crate::events::{self, EventMessage};
 use crate::telemetry::names;
 
-/// Most jobs that are kept.
-const JOBS_MAX: usize = 10_000;
-/// For how long one is believed without a word from the catalog.
+/// Most answers that are kept, and most bytes of one.
+const ANSWERS_MAX: usize = 10_000;
+const ANSWER_BYTES_MAX: usize = 64 << 10;
+/// For how long one is believed without a word of an event.
 const BELIEVED: Duration = Duration::from_secs(30);
+/// Things of which it is remembered when they last changed.
+const CHANGES_MAX: usize = 100_000;
 /// Events that are read at once.
 const EVENTS: u32 = 1000;
-/// How long the follower rests when the catalog fails.
+/// How long the follower rests when the catalog or the broker fails.
 const REST: Duration = Duration::from_secs(1);
+/// Silence of the broker after which nothing that is kept is believed.
+const SILENCE: Duration = Duration::from_millis(1500);
+/// How long the bucket may take: the catalog is asked instead.
+const BUCKET_WITHIN: Duration = Duration::from_millis(250);
+/// What the bucket may hold, and how much may be on its way there.
+const BUCKET_BYTES_MAX: u64 = 64 << 20;
+const WRITES_MAX: usize = 64;
 
-/// A job as it was.
+/// What is asked for, and by whom where that makes a difference.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Question {
+    text: String,
+    /// What it is about, as events name it.
+    about: String,
+}
+
+impl Question {
+    /// How far a job is.
+    pub fn job(id: &str) -> Self {
+        Self { text: format!("job\0{id}"), about: about_job(id) }
+    }
+
+    /// All that is known of an asset, of which one owner sees less than another.
+    pub fn asset(sees: Option<&str>, category: &str, id: &str, version: Option<&str>) -> Self {
+        let [sees, version] = [sees, version].map(Option::unwrap_or_default);
+        Self { text: format!("asset\0{sees}\0{category}\0{id}\0{version}"), about: about_asset(category, id) }
+    }
+}
+
+fn about_job(id: &str) -> String {
+    format!("job\0{id}")
+}
+
+fn about_asset(category: &str, id: &str) -> String {
+    format!("asset\0{category}\0{id}")
+}
+
+/// An answer.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub(super) struct Answer {
+    /// Whose the thing is.
+    pub owner: String,
+    /// The category that it is in.
+    pub category: Option<String>,
+    /// JSON.
+    json: String,
+}
+
+impl Answer {
+    /// About a thing of an owner.
+    pub fn new(owner: &str, category: Option<&str>, said: &impl Serialize) -> Self {
+        let json = serde_json::to_string(said).expect("texts and numbers are JSON");
+        Self { owner: owner.to_owned(), category: category.map(str::to_owned), json }
+    }
+}
+
+impl IntoResponse for &Answer {
+    fn into_response(self) -> Response {
+        let json = HeaderValue::from_static("application/json");
+        ([(CONTENT_TYPE, json)], self.json.clone()).into_response()
+    }
+}
+
+/// An answer as it lies in the bucket.
+#[derive(Serialize, Deserialize)]
+struct Shared {
+    seen: i64,
+    answer: Answer,
+}
+
+/// An answer as it is kept.
+#[derive(Debug)]
 struct Kept {
-    view: Arc<JobView>,
-    /// Where the events stood before it was read.
+    answer: Arc<Answer>,
+    /// Up to which event it is true for certain.
     seen: i64,
     since: Instant,
 }
 
-/// Jobs that were looked at a moment ago.
-pub struct Recent {
-    jobs: Mutex<HashMap<String, Kept>>,
-    /// Up to where the events are read; negative before the first look.
-    read: AtomicI64,
-    /// Told when somebody looks at a job.
-    asked: Notify,
+/// What was heard of events.
+#[derive(Debug, Default)]
+struct Memory {
+    kept: HashMap<String, Kept>,
+    /// The last event about a thing.
+    changes: HashMap<String, (i64, Instant)>,
+    /// From behind which event on every one was heard, and up to which; none while they cannot be followed.
+    heard: Option<(i64, i64)>,
 }
 
-impl Default for Recent {
-    fn default() -> Self {
-        Self { jobs: Mutex::default(), read: AtomicI64::new(-1), asked: Notify::new() }
-    }
+/// Answers that were given a moment ago.
+pub struct Recent {
+    memory: Mutex<Memory>,
+    bucket: Option<Arc<Bucket>>,
+    log: Option<Log>,
+    /// Told when somebody asks.
+    asked: Notify,
+    writes: Arc<Semaphore>,
 }
 
 impl std::fmt::Debug for Recent {
@@ -52,86 +141,238 @@ impl std::fmt::Debug for Recent {
 }
 
 impl Recent {
-    /// A job, if it was looked at and nothing happened to it since.
-    pub(super) fn find(&self, id: &str) -> Option<Arc<JobView>> {
+    /// Kept in memory, and where there is a broker, in a bucket of the fleet's. Asks nobody.
+    pub fn new(fleet: Option<(&Broker, events::Kept)>) -> Self {
+        let bucket = fleet.map(|(broker, _)| {
+            let settings = BucketSettings {
+                name: "answers",
+                max_age: BELIEVED,
+                value_bytes_max: 2 * ANSWER_BYTES_MAX,
+                bytes_max: BUCKET_BYTES_MAX,
+                timeout: BUCKET_WITHIN,
+            };
+            Arc::new(Bucket::new(broker.clone(), settings))
+        });
+        let log = fleet.map(|(broker, kept)| events::log(broker, kept));
+        let writes = Arc::new(Semaphore::new(WRITES_MAX));
+        Self { memory: Mutex::default(), bucket, log, asked: Notify::new(), writes }
+    }
+
+    /// The answer, if it was given of late and nothing happened since to what it is about.
+    pub(super) async fn find(&self, question: &Question) -> Option<Arc<Answer>> {
         self.asked.notify_one();
-        let jobs = self.jobs.lock();
-        let found = jobs.get(id).filter(|kept| kept.since.elapsed() < BELIEVED).map(|kept| kept.view.clone());
-        let outcome = if found.is_some() { "hit" } else { "miss" };
-        counter!(names::JOB_CACHE, "tier" => "memory", "outcome" => outcome).increment(1);
+        let found = self.memory.lock().find(question);
+        count("memory", found.is_some());
+        if found.is_some() {
+            return found;
+        }
+        let bucket = self.bucket.as_ref()?;
+        self.mark()?;
+        let found = bucket.get(&key(question)).await.unwrap_or_else(|error| {
+            tracing::debug!(%error, "answers of others are not known; the catalog is asked");
+            None
+        });
+        let found = found.and_then(|entry| serde_json::from_slice::<Shared>(&entry.value).ok());
+        let found = found.and_then(|Shared { seen, answer }| {
+            let answer = Arc::new(answer);
+            self.memory.lock().keep(question, answer.clone(), seen).then_some(answer)
+        });
+        count("shared", found.is_some());
         found
     }
 
-    /// Counts what the shared tier, the catalog, said of a job.
-    pub(super) fn asked_shared(&self, found: bool) {
-        let outcome = if found { "hit" } else { "miss" };
-        counter!(names::JOB_CACHE, "tier" => "shared", "outcome" => outcome).increment(1);
+    /// Counts whether the catalog knew of what it was asked.
+    pub(super) fn asked_catalog(&self, found: bool) {
+        count("catalog", found);
     }
 
-    /// Where the events stand; asked before a job is read that is then kept.
-    pub(super) fn mark(&self) -> i64 {
-        self.read.load(Ordering::Acquire)
+    /// Up to where events were heard: to be asked before the catalog is. None while nothing is kept.
+    pub(super) fn mark(&self) -> Option<i64> {
+        self.memory.lock().heard.map(|(_, last)| last)
     }
 
-    /// Keeps a job that was read after `mark`.
-    pub(super) fn keep(&self, view: Arc<JobView>, mark: i64) {
-        let mut jobs = self.jobs.lock();
-        if jobs.len() >= JOBS_MAX {
-            jobs.retain(|_, kept| kept.since.elapsed() < BELIEVED);
-            if jobs.len() >= JOBS_MAX {
-                jobs.clear();
+    /// Keeps what the catalog said after `mark`.
+    pub(super) fn keep(&self, question: &Question, answer: Arc<Answer>, mark: Option<i64>) {
+        let Some(seen) = mark else { return };
+        let large = answer.json.len() > ANSWER_BYTES_MAX;
+        if large || !self.memory.lock().keep(question, answer.clone(), seen) {
+            return;
+        }
+        // Where many are on their way already, the others of the fleet ask the catalog themselves.
+        let Some((bucket, permit)) = self.bucket.clone().zip(self.writes.clone().try_acquire_owned().ok()) else {
+            return;
+        };
+        let key = key(question);
+        tokio::spawn(async move {
+            let _permit = permit;
+            let shared = Shared { seen, answer: Arc::unwrap_or_clone(answer) };
+            let value = serde_json::to_vec(&shared).expect("texts and numbers are JSON");
+            if let Err(error) = bucket.put(&key, Bytes::from(value)).await {
+                tracing::debug!(%error, "an answer is not shared");
             }
-        }
-        // What happened while it was read may be missing from it.
-        if mark >= 0 && self.mark() == mark {
-            jobs.insert(view.id.clone(), Kept { view, seen: mark, since: Instant::now() });
-        }
+        });
     }
 
-    /// Forgets a job that something happened to.
-    fn forget(&self, id: &str, seq: i64) {
-        let mut jobs = self.jobs.lock();
-        if jobs.get(id).is_some_and(|kept| kept.seen < seq) {
-            jobs.remove(id);
-        }
+    /// Notes that this process has changed what a question is about, by an event that it may not have heard yet: whoever asks it
+    /// next sees the change.
+    pub(super) fn changed(&self, question: &Question, event: i64) {
+        self.memory.lock().change(question.about.clone(), event);
     }
 
-    /// Follows the events for ever, from the first look at a job on: before, the catalog is left alone. Spawned once.
+    /// Follows the events for ever, from the first question on: before, catalog and broker are left alone. Spawned once.
     pub async fn follow(self: Arc<Self>, catalog: Catalog) {
         self.asked.notified().await;
-        let mut last = catalog.follow();
         loop {
-            let after = self.read.load(Ordering::Acquire);
-            if after < 0 {
-                match catalog.last_event().await {
-                    Ok(seq) => self.read.store(seq, Ordering::Release),
-                    Err(_) => tokio::time::sleep(REST).await,
-                }
-                continue;
-            }
-            match catalog.events(after, &EventFilter::default(), EVENTS).await {
-                Err(error) => {
-                    tracing::debug!(%error, "events cannot be read; jobs are asked of the catalog");
-                    self.jobs.lock().clear();
-                    tokio::time::sleep(REST).await;
-                    continue;
-                }
-                Ok(events) => {
-                    let whole = events.len() >= EVENTS as usize;
-                    for event in events {
-                        self.read.store(event.seq, Ordering::Release);
-                        if let Some(job) = &event.job {
-                            self.forget(job, event.seq);
-                        }
-                    }
-                    if whole {
-                        continue;
-                    }
-                }
-            }
-            if last.changed().await.is_err() {
-                return;
+            let why = match &self.log {
+                Some(log) => self.by_broker(log).await.err().map(|error| error.to_string()),
+                None => self.by_catalog(&catalog).await.err().map(|error| error.to_string()),
+            };
+            *self.memory.lock() = Memory::default();
+            tracing::debug!(why, "events cannot be followed; the catalog is asked");
+            tokio::time::sleep(REST).await;
+        }
+    }
+
+    async fn by_broker(&self, log: &Log) -> Result<Infallible, broker::Error> {
+        let (mut following, _) = log.follow(None, SILENCE).await?;
+        // What is appended between the two is heard again, which does no harm.
+        let last = log.end().await?.id.as_deref().and_then(events::number).unwrap_or(0);
+        self.memory.lock().heard = Some((last, last));
+        loop {
+            let Heard::Message(told) = following.next().await? else { continue };
+            match serde_json::from_slice::<EventMessage>(&told.payload) {
+                Ok(EventMessage { id, category, asset, job, .. }) => self.heard(id, category.zip(asset), job),
+                Err(error) => return Err(broker::Error::Refused(format!("an event that cannot be read: {error}"))),
             }
         }
+    }
+
+    async fn by_catalog(&self, catalog: &Catalog) -> Result<Infallible, catalog::Error> {
+        let mut changes = catalog.follow();
+        let mut after = catalog.last_event().await?;
+        self.memory.lock().heard = Some((after, after));
+        loop {
+            changes.borrow_and_update();
+            let events = catalog.events(after, &EventFilter::default(), EVENTS).await?;
+            let whole = events.len() >= EVENTS as usize;
+            for event in events {
+                after = event.seq;
+                self.heard(event.seq, event.category.zip(event.asset), event.job);
+            }
+            if !whole && changes.changed().await.is_err() {
+                return Err(catalog::Error::Unavailable("it is closed".to_owned()));
+            }
+        }
+    }
+
+    fn heard(&self, event: i64, asset: Option<(String, String)>, job: Option<String>) {
+        let mut memory = self.memory.lock();
+        for about in
+            asset.iter().map(|(category, id)| about_asset(category, id)).chain(job.iter().map(|id| about_job(id)))
+        {
+            memory.change(about, event);
+        }
+        if let Some((_, last)) = &mut memory.heard {
+            *last = event.max(*last);
+        }
+    }
+}
+
+impl Memory {
+    fn find(&self, question: &Question) -> Option<Arc<Answer>> {
+        let kept = self.kept.get(&question.text)?;
+        (kept.since.elapsed() < BELIEVED && self.holds(question, kept.seen)).then(|| kept.answer.clone())
+    }
+
+    /// Whether nothing is known to have happened, since an event, to what is asked about.
+    fn holds(&self, question: &Question, seen: i64) -> bool {
+        let changed = self.changes.get(&question.about).map_or(i64::MIN, |(event, _)| *event);
+        self.heard.is_some_and(|(first, _)| first <= seen && changed <= seen)
+    }
+
+    /// Keeps an answer that holds; says whether it does.
+    fn keep(&mut self, question: &Question, answer: Arc<Answer>, seen: i64) -> bool {
+        if !self.holds(question, seen) {
+            return false;
+        }
+        if self.kept.len() >= ANSWERS_MAX {
+            self.kept.retain(|_, kept| kept.since.elapsed() < BELIEVED);
+            if self.kept.len() >= ANSWERS_MAX {
+                self.kept.clear();
+            }
+        }
+        self.kept.insert(question.text.clone(), Kept { answer, seen, since: Instant::now() });
+        true
+    }
+
+    /// Notes that something happened to a thing.
+    fn change(&mut self, about: String, event: i64) {
+        if self.changes.len() >= CHANGES_MAX {
+            // Whatever is older than these is not believed either, here or in the bucket.
+            self.changes.retain(|_, (_, since)| since.elapsed() < 2 * BELIEVED);
+            if self.changes.len() >= CHANGES_MAX {
+                self.changes.clear();
+                self.heard = Some((event, event));
+            }
+        }
+        let known = self.changes.entry(about).or_insert((event, Instant::now()));
+        *known = (event.max(known.0), Instant::now());
+    }
+}
+
+fn key(question: &Question) -> String {
+    Digest::of(question.text.as_bytes()).hex(64)
+}
+
+fn count(tier: &'static str, found: bool) {
+    let outcome = if found { "hit" } else { "miss" };
+    counter!(names::JOB_CACHE, "tier" => tier, "outcome" => outcome).increment(1);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answer(text: &str) -> Arc<Answer> {
+        Arc::new(Answer::new("ann", None, &text))
+    }
+
+    fn memory(first: i64) -> Memory {
+        Memory { heard: Some((first, first)), ..Memory::default() }
+    }
+
+    #[test]
+    fn an_answer_holds_until_something_happens_to_what_it_is_about() {
+        let mut memory = memory(10);
+        let (job, asset) = (Question::job("j"), Question::asset(None, "shoes", "red", None));
+        assert!(memory.keep(&job, answer("one"), 10) && memory.keep(&asset, answer("two"), 10));
+        memory.change(about_job("other"), 11);
+        assert_eq!(memory.find(&job), Some(answer("one")));
+        memory.change(about_asset("shoes", "red"), 12);
+        assert_eq!((memory.find(&job), memory.find(&asset)), (Some(answer("one")), None));
+        // Of another process, which had not heard of the event yet when it asked the catalog.
+        assert!(!memory.keep(&asset, answer("two"), 11));
+        assert!(memory.keep(&asset, answer("three"), 12));
+        assert_eq!(memory.find(&asset), Some(answer("three")));
+    }
+
+    #[test]
+    fn what_is_from_before_this_process_listened_is_not_believed() {
+        let mut memory = memory(10);
+        assert!(!memory.keep(&Question::job("j"), answer("one"), 9));
+        assert!(!Memory::default().keep(&Question::job("j"), answer("one"), 20), "nobody listens");
+        for event in 0..CHANGES_MAX as i64 + 1 {
+            memory.change(about_job(&event.to_string()), 11 + event);
+        }
+        assert!(memory.changes.len() < CHANGES_MAX);
+        assert!(!memory.keep(&Question::job("j"), answer("one"), 11), "what happened to it may be forgotten");
+    }
+
+    #[test]
+    fn one_owner_is_not_answered_with_what_another_sees() {
+        let asked = |sees| Question::asset(sees, "shoes", "red", None);
+        assert_ne!(asked(Some("ann")), asked(None));
+        assert_ne!(asked(None), Question::asset(None, "shoes", "red", Some("h1")));
+        assert_eq!(asked(Some("ann")).about, asked(None).about);
     }
 }

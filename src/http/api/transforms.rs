@@ -14,14 +14,21 @@ use super::Api;
 use super::extract::{Caller, Told, bad_query, header};
 use super::wire::{Begun, Named, ProblemDocument, accepted};
 use crate::auth::{Principal, Role};
-use crate::base::Digest;
+use crate::base::{Digest, Size};
 use crate::catalog::{self, Idempotency};
 use crate::http::client;
 use crate::http::problem::{Problem, Refusal};
+use crate::plan::Pyramid;
 use crate::queue::{self, NewJob, Priority, Subject, Task};
 
 /// Most assets of one request.
 const ASSETS_MAX: usize = 1000;
+
+/// Tiles of one part of a pyramid, at least.
+const TILES: u64 = 64;
+
+/// Parts of a pyramid, at most; with more tiles, parts are larger.
+const TILE_PARTS_MAX: u64 = 2000;
 
 /// Which variants to make of what.
 #[derive(Serialize, Deserialize, ToSchema)]
@@ -212,7 +219,7 @@ pub struct Reprocess {
 /// found, not made.
 #[utoipa::path(
     post, path = "/v1/reprocess", tag = "jobs", request_body = Reprocess,
-    responses((status = 202, description = "jobs for its assets follow", body = Begun), (status = 404, body = ProblemDocument))
+    responses((status = 202, description = "a batch, of which each part makes a stretch of the category", body = Begun), (status = 404, body = ProblemDocument))
 )]
 pub async fn reprocess(
     State(api): State<Arc<Api>>,
@@ -225,11 +232,73 @@ pub async fn reprocess(
         return Err(Problem::from(&crate::ingest::Error::NoCategory(told.category)));
     }
     let owner = principal.sees().unwrap_or(queue::SYSTEM);
-    let dedupe = Some(format!("reprocess {}", told.category));
-    let task = Task::Reprocess { category: told.category, after: None };
     let trace = client::trace(&headers).map(|trace| trace.to_string());
-    let job = NewJob { dedupe, trace, ..task.job(owner, None, Priority::Low) };
-    let pushed = api.queue.push(vec![job], Some(api.settings.queue_max)).await?;
+    let jobs = queue::reprocess(owner, &told.category, trace);
+    let pushed = api.queue.push(jobs, Some(api.settings.queue_max)).await?;
+    let job_id = pushed.into_iter().next().map(|pushed| pushed.id).ok_or(catalog::Error::NotFound)?;
+    Ok(Begun::new(job_id, BTreeMap::new()).into_response())
+}
+
+/// A picture to cut into tiles.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewPyramid {
+    /// The asset.
+    asset: Named,
+    /// A tile's side: 128 to 4096 pixels; 512 unless it is said.
+    tile: Option<u32>,
+    /// `jpg`, `png`, `webp` or `avif`; `webp` unless it is said.
+    format: Option<String>,
+}
+
+/// Have a picture made in tiles at every power of two, for viewers of large pictures. The batch tells where each tile is when all are
+/// there (`result.pyramid`); each is a variant like others.
+#[utoipa::path(
+    post, path = "/v1/pyramids", tag = "jobs", request_body = NewPyramid,
+    responses(
+        (status = 202, description = "a batch, of which each part makes neighbouring tiles", body = Begun),
+        (status = 404, description = "the asset is not there", body = ProblemDocument),
+        (status = 429, description = "the queue is full; nothing was taken", body = ProblemDocument),
+    )
+)]
+pub async fn pyramid(
+    State(api): State<Arc<Api>>,
+    caller: Caller,
+    headers: HeaderMap,
+    Told(told): Told<NewPyramid>,
+) -> Result<Response, Problem> {
+    let (category, id, version) = told.asset.parts()?;
+    let principal = caller.at_least_in(Role::Uploader, &category)?;
+    let tile = told.tile.unwrap_or(512);
+    let format = told.format.unwrap_or_else(|| "webp".to_owned());
+    if !(128..=4096).contains(&tile) || !["jpg", "png", "webp", "avif"].contains(&format.as_str()) {
+        let detail = "a tile is 128 to 4096 pixels a side, as jpg, png, webp or avif";
+        return Err(Problem::from(Refusal::BadBody).with_detail(detail));
+    }
+    let asset = api.catalog.asset(principal.sees(), &category, &id).await?;
+    let found = api.catalog.find_version(&category, &id, version.as_deref()).await?.ok_or(catalog::Error::NotFound)?;
+    let pyramid = Pyramid::new(Size::new(found.width, found.height), tile).ok_or(catalog::Error::NotFound)?;
+    let tiles: u64 = pyramid.levels().map(|level| level.tiles()).sum();
+    let count = TILES.max(tiles / TILE_PARTS_MAX);
+    let subject = Subject { category, asset: id, version: Some(found.version) };
+    let trace = client::trace(&headers).map(|trace| trace.to_string());
+    let part =
+        |task: Task| NewJob { trace: trace.clone(), ..task.job(&asset.owner, Some(subject.clone()), Priority::Low) };
+    let mut parts: Vec<NewJob> = Vec::new();
+    for level in pyramid.levels() {
+        for from in (0..level.tiles()).step_by(count as usize) {
+            let count = count.min(level.tiles() - from);
+            parts.push(part(Task::Tiles { tile, format: format.clone(), level: level.level, from, count }));
+        }
+    }
+    parts.push(part(Task::Assemble { tile, format: format.clone() }));
+    let mut jobs = queue::batch(&asset.owner, parts);
+    if let Some(whole) = jobs.first_mut() {
+        // While one is under way, a second is the same.
+        whole.dedupe = Some(format!("pyramid {subject:?} {tile} {format}"));
+        whole.trace = trace.clone();
+    }
+    let pushed = api.queue.push(jobs, Some(api.settings.queue_max)).await?;
     let job_id = pushed.into_iter().next().map(|pushed| pushed.id).ok_or(catalog::Error::NotFound)?;
     Ok(Begun::new(job_id, BTreeMap::new()).into_response())
 }

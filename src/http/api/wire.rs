@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::Api;
+use super::recent::Question;
 use crate::catalog::{Asset, Job, Variant, Version};
 use crate::http::problem::{Problem, Refusal};
 use crate::ingest::Taken;
@@ -69,6 +70,8 @@ impl Api {
     /// What is said of an original that was taken; `v0` is asked for anew from now on.
     pub(super) fn taken(&self, taken: Taken) -> Accepted {
         self.origin.renew_current(&taken.category, &taken.id);
+        let question = Question::asset(None, &taken.category, &taken.id, None);
+        self.recent.changed(&question, self.catalog.last_known_event());
         let variants = self.prewarm(&taken.category).iter().chain(&taken.variants);
         let url = |variant: &String| {
             let url = self.url(&taken.category, &taken.id, &taken.version, variant);
@@ -306,12 +309,26 @@ impl VariantView {
 /// How far a job is.
 #[derive(Clone, Serialize, ToSchema)]
 pub struct Progress {
-    /// Done, failed ones too.
+    /// Done.
     pub done: u32,
     /// Failed.
     pub failed: u32,
     /// All.
     pub total: u32,
+    /// How long the rest will take, in milliseconds, if it goes on as it has gone so far. None before anything is done, and after the end.
+    pub remaining_ms: Option<u64>,
+}
+
+impl Progress {
+    fn of(job: &Job, now_ms: i64) -> Self {
+        let (done, failed, total) = (job.done, job.failed, job.total);
+        let ended = u64::from(done) + u64::from(failed);
+        let taken = u64::try_from(now_ms - job.started_ms.unwrap_or(job.queued_ms)).unwrap_or(0);
+        let left = u64::from(total).saturating_sub(ended);
+        let under_way = !job.state.ended() && left > 0;
+        let remaining_ms = taken.saturating_mul(left).checked_div(ended).filter(|_| under_way);
+        Self { done, failed, total, remaining_ms }
+    }
 }
 
 /// A job.
@@ -381,6 +398,7 @@ impl JobView {
             let variant = format!("orig.{}", found.format);
             api.url(&found.category, &found.asset, &found.version, &variant)
         });
+        let progress = Progress::of(&job, api.catalog.now_ms());
         Self {
             status: job.state.to_string(),
             kind: job.kind.to_string(),
@@ -389,7 +407,7 @@ impl JobView {
             asset: job.subject.as_ref().map(|subject| format!("{}/{}", subject.category, subject.asset)),
             version: job.subject.and_then(|subject| subject.version),
             parent: job.parent,
-            progress: Progress { done: job.done, failed: job.failed, total: job.total },
+            progress,
             original_url: original,
             metadata: version.map_or(serde_json::Value::Null, |version| version.facts.clone()),
             variants,

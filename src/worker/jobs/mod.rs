@@ -1,12 +1,15 @@
 //! What jobs do, a file a kind.
 
+mod assemble;
 mod cleanup;
 mod delete;
 mod inspect;
 mod mezzanine;
+mod partition;
 mod prewarm;
 mod purge;
 mod reprocess;
+mod tiles;
 mod transform;
 mod variants;
 
@@ -27,6 +30,13 @@ pub async fn perform(parts: Arc<Parts>, job: Job, deadline: Deadline) -> Result<
         Task::Delete {} => delete::perform(&parts, &job).await,
         Task::Purge {} => purge::perform(&parts, &job).await,
         Task::Reprocess { category, after } => reprocess::perform(&parts, &job, &category, after).await,
+        Task::Partition { category, after, upto } => {
+            partition::perform(&parts, &job, partition::Stretch { category, after, upto }, deadline).await
+        }
+        Task::Tiles { tile, format, level, from, count } => {
+            tiles::perform(&parts, &job, tiles::Stretch { tile, format, level, from, count }, deadline).await
+        }
+        Task::Assemble { tile, format } => assemble::perform(&parts, &job, tile, &format).await,
         Task::Cleanup { what } => cleanup::perform(&parts, what).await,
     }
 }

@@ -1,43 +1,58 @@
-//! `reprocess`: a category's settings changed, so what was made of its assets is made anew; a part of the category a try, and then
-//! on to the next.
+//! `reprocess`: a category's settings changed, so it is cut into partitions, which make anew what was made of its assets. Some partitions
+//! a job, and the next such job with them, so that no crash cuts twice.
 
 use serde_json::json;
 
 use super::super::Parts;
 use super::super::verdict::{Verdict, of_catalog};
-use super::done;
-use crate::catalog::{AssetFilter, AssetState, VariantState};
-use crate::queue::{Ended, Job, Kind, NewJob, Priority, SYSTEM, Subject, Task};
+use crate::catalog::{AssetFilter, AssetState};
+use crate::queue::{Ended, Job, NewJob, Priority, Task};
 
-/// Assets of one part.
-const PART: u32 = 200;
+/// Assets of one partition.
+const PARTITION: u32 = 100;
 
-/// Queues the variants of the next part.
+/// Partitions that are cut at once.
+const CUT_AT_ONCE: usize = 20;
+
+/// Partitions of a batch that may wait or be under way; with more, cutting waits.
+const OPEN_MAX: u32 = 1000;
+
+/// How long it waits then.
+const WAIT_MS: u64 = 2000;
+
+/// Cuts the next partitions.
 pub async fn perform(parts: &Parts, job: &Job, category: &str, after: Option<String>) -> Result<Ended, Verdict> {
-    let owner = Some(job.owner.as_str()).filter(|owner| *owner != SYSTEM);
-    let filter = AssetFilter { category: Some(category.to_owned()), state: Some(AssetState::Ready), prefix: None };
-    let page = parts.catalog.assets(owner, &filter, after.as_deref(), PART).await.map_err(of_catalog)?;
-    let mut jobs = Vec::new();
-    for asset in &page.items {
-        let made = parts.catalog.variants(None, category, &asset.id, Some(&asset.version)).await.map_err(of_catalog)?;
-        let ready = made.into_iter().filter(|variant| variant.state == VariantState::Ready);
-        let variants: Vec<String> = ready.map(|variant| variant.variant).collect();
-        if variants.is_empty() {
-            continue;
-        }
-        let subject =
-            Subject { category: category.to_owned(), asset: asset.id.clone(), version: Some(asset.version.clone()) };
-        // Queued twice after a crash, it is one.
-        let dedupe = format!("reprocess {category}/{} {} {}", asset.id, asset.version, job.id);
-        let next = Task::Prewarm { variants, popular: Vec::new() }.job(&asset.owner, Some(subject), Priority::Low);
-        jobs.push(NewJob { dedupe: Some(dedupe), trace: job.trace.clone(), ..next });
+    let Some(batch) = &job.parent else {
+        return Err(Verdict::lasting("no-batch", "the job is no part of a batch"));
+    };
+    let whole = parts.catalog.job(None, batch).await.map_err(of_catalog)?;
+    if whole.total.saturating_sub(whole.done + whole.failed) > OPEN_MAX {
+        return Ok(Ended::Released { delay_ms: WAIT_MS });
     }
-    parts.queue.push(jobs, None).await.map_err(of_catalog)?;
-    match page.next {
-        None => Ok(done()),
-        Some(next) => {
-            let payload = Task::Reprocess { category: category.to_owned(), after: Some(next) }.payload();
-            Ok(Ended::Next { kind: Kind::Reprocess, payload, result: json!({}), total: 0 })
+    let filter = ready(category);
+    let (mut follow, mut after) = (Vec::new(), after);
+    let part = |task: Task, total: u32| NewJob {
+        parent: Some(batch.clone()),
+        trace: job.trace.clone(),
+        total,
+        ..task.job(&job.owner, None, Priority::Low)
+    };
+    while follow.len() < CUT_AT_ONCE {
+        let page = parts.catalog.assets(parts.seen_by(job), &filter, after.as_deref(), PARTITION);
+        let page = page.await.map_err(of_catalog)?;
+        let Some(last) = page.items.last() else { return Ok(Ended::Completed { result: json!({}), follow }) };
+        let stretch = Task::Partition { category: category.to_owned(), after: after.take(), upto: last.id.clone() };
+        follow.push(part(stretch, page.items.len() as u32));
+        match page.next {
+            None => return Ok(Ended::Completed { result: json!({}), follow }),
+            next => after = next,
         }
     }
+    follow.push(part(Task::Reprocess { category: category.to_owned(), after }, 0));
+    Ok(Ended::Completed { result: json!({}), follow })
+}
+
+/// The assets that can be made anew.
+pub fn ready(category: &str) -> AssetFilter {
+    AssetFilter { category: Some(category.to_owned()), state: Some(AssetState::Ready), prefix: None }
 }

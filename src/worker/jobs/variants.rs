@@ -78,7 +78,8 @@ pub async fn make(parts: &Parts, job: &Job, wanted: Wanted, deadline: Deadline) 
         if final_failure {
             lasting.push(variant.clone());
         }
-        let row = row(parts, job, &subject, &version, variant, outcome);
+        let of = Of { owner: &job.owner, category: &subject.category, id: &subject.asset, version: &version };
+        let row = row(parts, job, of, variant, outcome);
         parts.catalog.record_variants(&job.id, job.lease, vec![row]).await.map_err(of_catalog)?;
     }
     if let Some(time) = wait {
@@ -105,25 +106,33 @@ async fn current(parts: &Parts, subject: &Subject) -> Result<String, Verdict> {
     found.map(|version| version.version).ok_or_else(|| Verdict::lasting("gone", "there is no such asset any more"))
 }
 
-fn row(
+/// What a variant is of.
+pub struct Of<'a> {
+    pub owner: &'a str,
+    pub category: &'a str,
+    pub id: &'a str,
+    pub version: &'a str,
+}
+
+/// A variant's row: what came out, or why nothing did.
+pub fn row(
     parts: &Parts,
     job: &Job,
-    subject: &Subject,
-    version: &str,
+    of: Of<'_>,
     variant: String,
     outcome: Result<serve::Prepared, serve::Error>,
 ) -> Variant {
-    let url = asset_path(&subject.category, &subject.asset, version, &variant);
+    let url = asset_path(of.category, of.id, of.version, &variant);
     let (made, error) = match outcome {
         Ok(made) => (Some(made), None),
         Err(error) => (None, Some(error.to_string().chars().take(ERROR_LETTERS_MAX).collect())),
     };
     let size = made.as_ref().and_then(|made| made.size);
     Variant {
-        owner: job.owner.clone(),
-        category: subject.category.clone(),
-        asset: subject.asset.clone(),
-        version: version.to_owned(),
+        owner: of.owner.to_owned(),
+        category: of.category.to_owned(),
+        asset: of.id.to_owned(),
+        version: of.version.to_owned(),
         variant,
         url,
         content_type: made.as_ref().map_or("", |made| made.content_type).to_owned(),

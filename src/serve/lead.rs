@@ -1,0 +1,223 @@
+//! One flight a variant in the fleet: of all origins and workers that share a store, one makes it, and the others wait for what it
+//! puts there. They wait no longer than making it themselves would take, and take over from one that died.
+//!
+//! The lease saves work, and nothing depends on it: without the broker each makes what it is asked for, and the store keeps one.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use metrics::{counter, histogram};
+use parking_lot::Mutex;
+
+use super::Origin;
+use super::wanted::{Wanted, What};
+use crate::base::{VariantKey, Work};
+use crate::broker::{Broker, Claim, Lease, Leases, Waited, Waiting};
+use crate::cache::Entry;
+use crate::render::Seat;
+use crate::telemetry::names;
+
+/// The leases' kind.
+const KIND: &str = "flights";
+
+/// After how long without a word of who makes a variant another does.
+const LIFE: Duration = Duration::from_secs(3);
+
+/// How long the broker is waited for: a miss goes on without it.
+const ANSWER_WITHIN: Duration = Duration::from_millis(500);
+
+/// How long the end of the process waits for leases to be given back.
+const SETTLE_WITHIN: Duration = Duration::from_secs(1);
+
+/// What making a variant takes, before one like it was made here.
+const UNMEASURED: Duration = Duration::from_secs(5);
+
+/// How often it is estimated anew how long that is.
+const ESTIMATE_EVERY: Duration = Duration::from_secs(1);
+
+/// Bounds of a wait for another's variant.
+const PATIENCE_MIN: Duration = Duration::from_millis(250);
+const PATIENCE_MAX: Duration = Duration::from_secs(15);
+
+/// How much of a measured time is the latest one's.
+const LATEST: f64 = 0.2;
+
+/// What a process shares its flights by.
+#[derive(Debug)]
+pub(super) struct Fleet {
+    leases: Leases,
+    paces: Paces,
+    /// Variants that are being made here.
+    making: AtomicUsize,
+}
+
+/// Counts a variant as being made, and how long it took where it was.
+pub(super) struct Making<'a> {
+    fleet: &'a Fleet,
+    output: &'static str,
+    begun: Instant,
+}
+
+impl Making<'_> {
+    /// It was made.
+    pub fn done(self) {
+        self.fleet.paces.note(self.output, self.begun.elapsed());
+    }
+}
+
+impl Drop for Making<'_> {
+    fn drop(&mut self) {
+        self.fleet.making.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// How long making a variant takes, in seconds, by what comes out.
+#[derive(Debug, Default)]
+struct Paces(Mutex<BTreeMap<&'static str, f64>>);
+
+/// How a variant that the store does not hold is come by.
+pub(super) enum Turn {
+    /// It is made here. The lease is held until it is in the store.
+    Make { lease: Option<Arc<Lease>>, seat: Arc<Seat> },
+    /// Another made it.
+    Found(VariantKey, Arc<Entry>),
+}
+
+impl Fleet {
+    /// Of a process that is called so. Asks nobody.
+    pub fn new(broker: &Broker, name: &str) -> Self {
+        let leases = Leases::new(broker.clone(), KIND, name.to_owned(), LIFE, ANSWER_WITHIN);
+        Self { leases, paces: Paces::default(), making: AtomicUsize::new(0) }
+    }
+
+    /// Begins to make a variant.
+    pub fn make(&self, output: &'static str) -> Making<'_> {
+        self.making.fetch_add(1, Ordering::Relaxed);
+        Making { fleet: self, output, begun: Instant::now() }
+    }
+
+    fn making(&self) -> usize {
+        self.making.load(Ordering::Relaxed)
+    }
+
+    /// Gives all leases back of what is done, at the end of the process.
+    pub async fn settle(&self) {
+        self.leases.settle(SETTLE_WITHIN).await;
+    }
+}
+
+impl Paces {
+    /// Notes how long making a variant took.
+    pub fn note(&self, output: &'static str, time: Duration) {
+        let mut paces = self.0.lock();
+        let seconds = paces.entry(output).or_insert(time.as_secs_f64());
+        *seconds += LATEST * (time.as_secs_f64() - *seconds);
+    }
+
+    /// How long it would take here, behind what is being made already: so long another's is waited for.
+    fn patience(&self, output: &'static str, ahead: usize, threads: usize) -> Duration {
+        let one = self.0.lock().get(output).copied().unwrap_or(UNMEASURED.as_secs_f64());
+        let all = one * (1.0 + ahead as f64 / threads.max(1) as f64);
+        Duration::from_secs_f64(all.min(PATIENCE_MAX.as_secs_f64())).max(PATIENCE_MIN)
+    }
+}
+
+impl Origin {
+    /// Waits for one's turn to make a variant that the store did not hold a moment ago, or for another to make it.
+    pub(super) async fn turn_of(&self, wanted: &Wanted, seat: Arc<Seat>, work: &Work) -> Turn {
+        // Originals are not stored.
+        let fleet = self.fleet.as_ref().filter(|_| !matches!(wanted.what, What::Original));
+        let Some(fleet) = fleet else { return Turn::Make { lease: None, seat } };
+        let key = wanted.key.digest.hex(64);
+        match fleet.leases.claim(&key).await {
+            Ok(Claim::Mine(lease)) => {
+                // It may have come into the store since it was looked for there.
+                if lease.after_another
+                    && let Some((key, entry)) = self.find(wanted).await
+                {
+                    return outcome("followed", Turn::Found(key, entry));
+                }
+                outcome("led", Turn::Make { lease: Some(lease.into()), seat })
+            }
+            Ok(Claim::Others(waiting)) => {
+                // Who waits here is not on the way to the original: its other variants must not wait for this one.
+                drop(seat);
+                let begun = Instant::now();
+                let turn = self.wait_for(fleet, wanted, &key, waiting, work).await;
+                histogram!(names::FLEET_WAIT_SECONDS).record(begun.elapsed());
+                turn
+            }
+            Err(error) => {
+                tracing::debug!(%error, "a variant is made without a lease");
+                outcome("unavailable", Turn::Make { lease: None, seat })
+            }
+        }
+    }
+
+    async fn wait_for(&self, fleet: &Fleet, wanted: &Wanted, key: &str, mut waiting: Waiting, work: &Work) -> Turn {
+        let begun = Instant::now();
+        let most = work.deadline().left() / 2;
+        let left = || {
+            let patience = fleet.paces.patience(wanted.output(), fleet.making(), self.renderer.pool().threads());
+            patience.min(most).saturating_sub(begun.elapsed())
+        };
+        let make = |lease: Option<Lease>| {
+            let seat = Arc::new(self.renderer.seat(wanted.original));
+            Turn::Make { lease: lease.map(Arc::new), seat }
+        };
+        loop {
+            let (lease, how) = match waiting.wait(left().min(ESTIMATE_EVERY)).await {
+                Ok(Waited::InVain) if !left().is_zero() => continue,
+                Ok(Waited::InVain) => return outcome("in_vain", make(None)),
+                Ok(Waited::Mine(lease)) => (Some(lease), "took_over"),
+                Ok(Waited::GivenBack) => (None, "led"),
+                Err(error) => {
+                    tracing::debug!(%error, "a variant is made without a lease");
+                    return outcome("unavailable", make(None));
+                }
+            };
+            if let Some((key, entry)) = self.find(wanted).await {
+                return outcome("followed", Turn::Found(key, entry));
+            }
+            if lease.is_some() {
+                return outcome(how, make(lease));
+            }
+            // Whoever had it could not make it, or not store it.
+            match fleet.leases.claim(key).await {
+                Ok(Claim::Mine(lease)) => return outcome(how, make(Some(lease))),
+                Ok(Claim::Others(again)) => waiting = again,
+                Err(error) => {
+                    tracing::debug!(%error, "a variant is made without a lease");
+                    return outcome("unavailable", make(None));
+                }
+            }
+        }
+    }
+}
+
+fn outcome(how: &'static str, turn: Turn) -> Turn {
+    counter!(names::FLEET_FLIGHTS, "outcome" => how).increment(1);
+    turn
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_waits_longer_than_making_it_takes() {
+        let paces = Paces::default();
+        assert_eq!(paces.patience("webp", 0, 2), UNMEASURED);
+        paces.note("webp", Duration::from_secs(1));
+        assert_eq!(paces.patience("webp", 0, 2), Duration::from_secs(1));
+        assert_eq!(paces.patience("webp", 4, 2), Duration::from_secs(3), "four wait for two threads");
+        assert_eq!(paces.patience("avif", 0, 2), UNMEASURED, "each format has its own pace");
+        for _ in 0..50 {
+            paces.note("webp", Duration::from_millis(2));
+        }
+        assert_eq!(paces.patience("webp", 0, 2), PATIENCE_MIN);
+        assert_eq!(paces.patience("webp", 100_000, 2), PATIENCE_MAX);
+    }
+}

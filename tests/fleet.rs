@@ -1,0 +1,270 @@
+//! Several processes over one broker, one PostgreSQL and one bucket: purges, and who makes what.
+
+use std::time::{Duration, Instant};
+
+use futures_util::future::join_all;
+use http::Method;
+use http_body_util::{BodyExt, StreamBody};
+use serde_json::json;
+
+use crate::cluster::{IN_MEMORY, IN_STORE, photo, shared};
+use crate::support::api::text;
+use crate::support::fovea::Fovea;
+use crate::support::nats::{self, Nats};
+use crate::support::origin::{Origin, answer};
+use crate::support::postgres;
+
+const WITHIN: Duration = Duration::from_secs(30);
+
+/// The config of processes that share everything, and a broker.
+async fn with_broker(bucket: &str, catalog: &str, server: &Nats) -> String {
+    let (url, prefix) = (server.url(), server.prefix());
+    format!("{}\n[nats]\nurl = \"{url}\"\nprefix = \"{prefix}\"\n", shared(bucket, catalog).await)
+}
+
+/// Asks until the answer comes from where it should.
+async fn until(server: &Fovea, url: &str, status: &str) {
+    let begun = Instant::now();
+    loop {
+        let answer = server.get(url).await;
+        if answer.header("cache-status") == status {
+            return;
+        }
+        assert!(begun.elapsed() < WITHIN, "{url}: {:?}, not {status:?}\n{}", answer.headers, server.log());
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+#[tokio::test]
+async fn purges_go_by_the_broker_and_memory_needs_no_catalog() {
+    let (catalogs, broker) = (postgres::shared(), Nats::start(""));
+    let catalog = catalogs.database();
+    let database = catalog.rsplit('/').next().unwrap().to_owned();
+    let config = with_broker("fleet-purges", &catalog, &broker).await;
+    let (one, other) = (Fovea::start_all(&config).await, Fovea::start_idle(&config).await);
+    let taken = one.root().taken("/v1/assets/shop/peaks.jpg?variants=w_300.webp", photo()).await;
+    let job = other.root().completed(&taken).await;
+    let url = text(&job["variants"][0], "url");
+    until(&one, url, IN_MEMORY).await;
+    until(&other, url, IN_MEMORY).await;
+    let anew = "fovea; fwd=miss; stored";
+    let purge = json!({ "asset": "shop/peaks.jpg" });
+    assert_eq!(one.purge(purge.clone()).await.json()["stored"], json!(true));
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(other.get(url).await.header("cache-status"), anew, "a purge reaches the memory of all within a second");
+
+    // Without the catalog images are served from memory, and purged.
+    catalogs.sql("postgres", &format!("ALTER DATABASE {database} ALLOW_CONNECTIONS false"));
+    let end = format!("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{database}'");
+    catalogs.sql("postgres", &end);
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert_eq!(other.get(url).await.header("cache-status"), IN_MEMORY);
+    catalogs.sql("postgres", &format!("ALTER DATABASE {database} ALLOW_CONNECTIONS true"));
+    until(&one, url, IN_MEMORY).await;
+
+    // A broker that stands still cannot tell of a purge: nobody trusts memory.
+    broker.pause();
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    for server in [&one, &other] {
+        assert_eq!(server.get(url).await.header("cache-status"), IN_STORE);
+    }
+    broker.resume();
+    until(&one, url, IN_MEMORY).await;
+    until(&other, url, IN_MEMORY).await;
+    broker.kill();
+    until(&other, url, IN_STORE).await;
+    assert_eq!(one.purge(purge.clone()).await.json()["stored"], json!(false), "nobody was told");
+    broker.start_again();
+    let told = async {
+        while one.purge(purge.clone()).await.json()["stored"] != json!(true) {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    };
+    tokio::time::timeout(WITHIN, told).await.unwrap();
+    until(&other, url, IN_MEMORY).await;
+}
+
+#[tokio::test]
+async fn each_cold_variant_is_made_once_in_the_fleet() {
+    let config = with_broker("fleet-flights", &postgres::shared().database(), nats::shared()).await;
+    // However slow the machine.
+    let patient = [("FOVEA_WORKER__ENABLED", "false"), ("FOVEA_HTTP__REQUEST_TIMEOUT_MS", "120000")];
+    let start = || Fovea::start_in(tempfile::tempdir().unwrap(), &config, &patient);
+    let (one, two, three) = tokio::join!(start(), start(), start());
+    let origins = [one, two, three];
+    let urls: Vec<String> = ["dandelion.jpg", "stream.jpg"]
+        .iter()
+        .flat_map(|picture| (0..10).map(move |step| format!("/pics/{picture}/v1/w_{}.webp", 100 + 10 * step)))
+        .collect();
+    let clients = (0..500).map(|client| {
+        let (origin, url) = (&origins[client % 3], &urls[client % urls.len()]);
+        async move { (url, origin.get(url).await) }
+    });
+    let mut bodies = std::collections::BTreeMap::new();
+    for (url, answer) in join_all(clients).await {
+        assert_eq!(answer.status, 200, "{url}: {answer:?}");
+        let first = bodies.entry(url).or_insert_with(|| answer.body.clone());
+        assert!(*first == answer.body, "{url} is one variant, whoever answers");
+    }
+    assert_eq!(bodies.len(), 20);
+    let count = async |name: &str, labels: &[&str]| {
+        let counts = origins.iter().map(|origin| origin.metric(name, labels));
+        join_all(counts).await.iter().sum::<f64>()
+    };
+    let outcomes: Vec<(&str, f64)> = join_all(
+        ["led", "followed", "took_over", "in_vain", "unavailable"]
+            .map(async |outcome| (outcome, count("fovea_fleet_flights_total", &[outcome]).await)),
+    )
+    .await;
+    assert_eq!(count("fovea_render_variants_total", &[]).await, 20.0, "{outcomes:?}");
+    assert!(outcomes[1].1 > 0.0, "{outcomes:?}");
+}
+
+#[tokio::test]
+async fn who_makes_a_variant_and_is_killed_is_taken_over_from() {
+    // The first who reads the original gets no end of it.
+    let photo = photo();
+    let length = photo.len();
+    let source = Origin::start(move |request, _| {
+        let head = http::Response::builder().header("etag", "\"1\"").header("content-length", length);
+        if request.method() == Method::HEAD {
+            return head.body(http_body_util::Empty::new().boxed()).unwrap();
+        }
+        static ASKED: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUsize::new(0);
+        if ASKED.fetch_add(1, std::sync::atomic::Ordering::SeqCst) == 0 {
+            let never = futures_util::stream::pending::<Result<hyper::body::Frame<bytes::Bytes>, _>>();
+            return head.body(StreamBody::new(never).boxed()).unwrap();
+        }
+        let mut whole = answer(200, photo.clone());
+        whole.headers_mut().insert("etag", "\"1\"".parse().unwrap());
+        whole
+    })
+    .await;
+    let config = format!(
+        "{}\n[category.slow]\nsource = \"{}\"\nunsigned = \"options\"\nallow_private = true\n",
+        with_broker("fleet-killed", &postgres::shared().database(), nats::shared()).await,
+        source.url(),
+    );
+    let (leader, follower) = tokio::join!(Fovea::start_idle(&config), Fovea::start_idle(&config));
+    let url = "/slow/peaks.jpg/v1/w_300.webp";
+    let target = format!("http://{}{url}", leader.http);
+    let leading = leader.try_send(Method::GET, &target, &[], "".into());
+    let killing = async {
+        let begun = Instant::now();
+        while leader.metric("fovea_fleet_flights_total", &["led"]).await < 1.0 {
+            assert!(begun.elapsed() < WITHIN, "{}", leader.log());
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        let following = follower.get(url);
+        let kill = async {
+            tokio::time::sleep(Duration::from_millis(500)).await;
+            leader.kill();
+        };
+        tokio::join!(following, kill).0
+    };
+    let (led, answer) = tokio::join!(leading, killing);
+    assert!(led.is_err(), "it was killed");
+    assert_eq!((answer.status.as_u16(), answer.header("content-type")), (200, "image/webp"), "{}", follower.log());
+    assert_eq!(follower.metric("fovea_fleet_flights_total", &["took_over"]).await, 1.0);
+}
+
+/// Asks of three processes with an API, each of them about each job in several rounds; answers how often the catalog was asked, and how
+/// many transactions it had.
+async fn asks(config: &str, database: &str) -> (f64, i64) {
+    let start = || Fovea::start_control(config);
+    let (one, two, three) = tokio::join!(start(), start(), start());
+    let servers = [one, two, three];
+    let upload = |number: usize| {
+        let path = format!("/v1/assets/shop/peaks{number}.jpg?variants=w_{}.webp", 100 + number);
+        let taking = servers[number % 3].root();
+        async move { text(&taking.taken(&path, photo()).await, "status_url").to_owned() }
+    };
+    let jobs = join_all((0..10).map(upload)).await;
+    // Until all have heard of the uploads, and listen: then a question that is repeated is answered from memory.
+    for server in &servers {
+        let begun = Instant::now();
+        loop {
+            assert_eq!(server.root().get(&jobs[0]).await.status, 200);
+            if server.metric("fovea_job_cache_total", &["memory", "hit"]).await > 0.0 {
+                break;
+            }
+            assert!(begun.elapsed() < WITHIN, "{}", server.log());
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let transactions = || {
+        let sql = format!("SELECT xact_commit FROM pg_stat_database WHERE datname = '{database}'");
+        postgres::shared().sql("postgres", &sql).trim().parse::<i64>().unwrap()
+    };
+    let count = async || {
+        let counts = servers.iter().map(|server| server.metric("fovea_job_cache_total", &["catalog"]));
+        join_all(counts).await.iter().sum::<f64>()
+    };
+    let before = (count().await, transactions());
+    for _ in 0..20 {
+        for server in &servers {
+            for job in &jobs {
+                assert_eq!(server.root().get(job).await.status, 200);
+            }
+        }
+    }
+    let asked = count().await - before.0;
+    // The server counts transactions of a connection when it has been idle for a second.
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    let asks = (asked, transactions() - before.1);
+
+    // What one changes, all answer soon after.
+    let job = &jobs[3];
+    assert_eq!(servers[0].root().post(&format!("{job}/cancel"), json!({})).await.status, 200);
+    assert_eq!(servers[0].root().get(job).await.json()["status"], "cancelled", "its own change it knows at once");
+    let begun = Instant::now();
+    while servers[1].root().get(job).await.json()["status"] != "cancelled" {
+        assert!(begun.elapsed() < WITHIN, "{}", servers[1].log());
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    asks
+}
+
+#[tokio::test]
+async fn what_one_asked_the_catalog_the_others_need_not() {
+    let database = |url: &str| url.rsplit('/').next().unwrap().to_owned();
+    let (with, without) = (postgres::shared().database(), postgres::shared().database());
+    let config = with_broker("fleet-answers", &with, nats::shared()).await;
+    let fleet = asks(&config, &database(&with)).await;
+    let alone = asks(&shared("fleet-alone", &without).await, &database(&without)).await;
+    println!(
+        "600 questions at 3 processes: {fleet:?} with a broker, {alone:?} without (questions to the catalog, its transactions)"
+    );
+    assert!(alone.0 >= 27.0 && fleet.0 * 2.0 <= alone.0, "{fleet:?} with a broker, {alone:?} without");
+}
+
+#[tokio::test]
+async fn a_worker_tells_how_it_and_the_broker_are() {
+    let broker = Nats::start("");
+    let config = with_broker("fleet-worker", &postgres::shared().database(), &broker).await;
+    let server = Fovea::start_idle(&config).await;
+    let address = format!("127.0.0.1:{}", crate::support::fovea::free_port());
+    let environment = [("FOVEA_WORKER__LISTEN", address.as_str())];
+    let _worker = crate::support::process::Process::start_with(server.folder.path(), "work", &environment);
+    let ask = async |path: &str| {
+        let answer = server.try_send(Method::GET, &format!("http://{address}{path}"), &[], "".into()).await;
+        answer.map(|answer| (answer.status.as_u16(), String::from_utf8(answer.body.to_vec()).unwrap())).ok()
+    };
+    let begun = Instant::now();
+    while ask("/health/ready").await != Some((200, "ready\nbroker up\n".to_owned())) {
+        assert!(begun.elapsed() < WITHIN, "{:?}\n{}", ask("/health/ready").await, server.log());
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert!(ask("/metrics").await.unwrap().1.contains("fovea_broker_up 1"));
+    assert_eq!(ask("/v1/jobs").await.unwrap().0, 404, "it serves nothing else");
+    broker.kill();
+    let begun = Instant::now();
+    while ask("/health/ready").await != Some((200, "ready\nbroker degraded\n".to_owned())) {
+        assert!(begun.elapsed() < WITHIN, "{}", server.log());
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let health = server.api("/health").await.json();
+    let broker = health["components"].as_array().unwrap().iter().find(|part| part["name"] == "broker").unwrap();
+    assert_eq!((&health["status"], &broker["state"]), (&json!("degraded"), &json!("degraded")));
+}
