@@ -493,12 +493,18 @@ async fn numbers_tell_how_it_went() {
         (&json!(1), &json!(2), &json!(1.0)),
         "{found}"
     );
-    for stage in ["wait", "run", "total", "variant"] {
+    for stage in ["wait", "run", "total", "inspect", "variant"] {
         let quantiles = &found["stages"][stage];
         let of = |name: &str| quantiles[name].as_u64().unwrap();
         assert!(of("p50_ms") <= of("p95_ms") && of("p95_ms") <= of("p99_ms"), "{stage}: {found}");
     }
     assert!(found["stages"]["total"]["p50_ms"].as_u64() >= found["stages"]["run"]["p50_ms"].as_u64(), "{found}");
+    assert!(found["stages"]["inspect"]["p50_ms"].as_u64() > Some(0), "{found}");
+    let asset = api.get("/v1/assets/shop/a.jpg").await.json();
+    let of = |name: &str| asset["versions"][0][name].as_u64().unwrap();
+    assert!(of("mezzanine_bytes") > 1000 && of("mezzanine_bytes") < of("bytes"), "{asset}");
+    let variants: u64 = asset["variants"].as_array().unwrap().iter().map(|one| one["bytes"].as_u64().unwrap()).sum();
+    assert_eq!(asset["bytes_total"], of("bytes") + of("mezzanine_bytes") + variants);
     assert!(found["bytes_saved"].as_u64() > Some(photo().len() as u64), "two small ones in the place of two originals");
     let queue = api.get("/v1/queue").await.json();
     assert_eq!((&queue["per_minute"], &queue["success_share"]), (&json!(1), &json!(1.0)), "{queue}");

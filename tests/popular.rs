@@ -157,3 +157,40 @@ async fn shares_and_accesses_are_counted_whatever_answered() {
         assert_eq!(api.get(path).await.status, 404, "{path}");
     }
 }
+
+#[tokio::test]
+async fn what_is_popular_is_each_owners_own() {
+    let server = Fovea::start_all(&format!("{SHOP}[popularity]\nflush_ms = 150\n")).await;
+    let root = server.root();
+    let (ann, bob) = (root.key("uploader", "ann", &[]).await, root.key("uploader", "bob", &[]).await);
+    let (ann, bob) = (server.with_key(&ann), server.with_key(&bob));
+    for (owner, id, shape, times) in [(&ann, "a.jpg", "w_41.webp", 12), (&bob, "b.jpg", "w_42.webp", 4)] {
+        let taken = owner.taken(&format!("/v1/assets/shop/{id}"), picture(id.len() + times)).await;
+        owner.completed(&taken).await;
+        for _ in 0..times {
+            let path = format!("/shop/{id}/{}/{shape}", text(&taken, "version"));
+            assert_eq!(server.get(&path).await.status, 200, "{path}");
+        }
+    }
+    let begun = Instant::now();
+    while shares(&server).await.len() < 2 {
+        assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", shares(&server).await);
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert!((shares(&server).await["w_41.webp"] - 0.75).abs() < 0.01, "of all: {:?}", shares(&server).await);
+    for (owner, shape) in [(&ann, "w_41.webp"), (&bob, "w_42.webp")] {
+        let found = owner.get("/v1/popularity/shop").await.json();
+        let found: Vec<(&str, f64)> = found
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|one| (text(one, "variant"), one["share"].as_f64().unwrap()))
+            .collect();
+        assert_eq!(found, [(shape, 1.0)]);
+    }
+    // And what is made ahead of the next one's is what the owner's own traffic asks for.
+    let next = bob.taken("/v1/assets/shop/next.jpg", picture(99)).await;
+    let job = bob.completed(&next).await;
+    let made: Vec<&str> = job["variants"].as_array().unwrap().iter().map(|one| text(one, "variant")).collect();
+    assert_eq!(made, ["w_42.webp"], "{job}");
+}

@@ -16,6 +16,7 @@ import time
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 import measure
+import quality
 from measure import ROOT, Server, fail, fovea_binary, free_port, markdown, median, number, say
 
 TOKEN = "bench"
@@ -23,12 +24,20 @@ WIDTHS = [160, 320, 480, 640, 960, 1280]
 FORMATS = ["jpg", "webp", "avif"]
 SIX = ["w_160.webp", "w_320.webp", "w_480.jpg", "w_640.webp", "w_960.jpg", "w_200,h_200,fit_cover.webp"]
 UPLOAD_BYTES = 3_000_000
+# Assets whose outputs are scored, and at which widths.
+SCORED = 4
+SCORED_WIDTHS = [320, 1280]
+
+
+def folder_of(given):
+    """Where photos are."""
+    return pathlib.Path(given or os.environ.get("FOVEA_BENCH_PHOTOS") or ROOT / "samples")
 
 
 def photos(folder):
     """JPEGs of a folder, or the samples, largest pictures last."""
-    folder = pathlib.Path(folder or os.environ.get("FOVEA_BENCH_PHOTOS") or ROOT / "samples")
-    found = sorted(path for path in folder.iterdir() if path.suffix.lower() in (".jpg", ".jpeg"))
+    folder = folder_of(folder)
+    found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in (".jpg", ".jpeg"))
     found = [path for path in found if path.stat().st_size > 50_000]
     return found or fail(f"{folder} holds no photos")
 
@@ -44,9 +53,9 @@ class Fovea:
 
     def __init__(self, binary, workers=True, more=None):
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="fovea-ingest-"))
-        images, self.api = free_port(), free_port()
+        self.images, self.api = free_port(), free_port()
         tables = {
-            "http": {"listen": f"127.0.0.1:{images}", "access_log": "none"},
+            "http": {"listen": f"127.0.0.1:{self.images}", "access_log": "none"},
             "api": {"listen": f"127.0.0.1:{self.api}", "token": TOKEN, "key_per_second": 0, "address_per_second": 0},
             "derivatives": {"store": f"file:{self.folder}/derivatives"},
             "ingest": {"store": f"file:{self.folder}/ingest"},
@@ -84,6 +93,16 @@ class Fovea:
             if found["status"] in ("completed", "failed", "cancelled"):
                 return found
             time.sleep(0.005)
+
+    def output(self, name, width, format, into):
+        """A variant that was made, as a file."""
+        version = self.ask("GET", f"/v1/assets/shop/{name}")["version"]
+        status, _, body = measure.get(self.images, f"/shop/{name}/{version}/w_{width}.{format}")
+        if status != 200:
+            fail(f"{name} {width} {format}: {status}")
+        path = into / f"{name}.{width}.{format}"
+        path.write_bytes(body)
+        return path
 
     def end(self):
         self.server.stop()
@@ -149,16 +168,20 @@ def ready(binary, pictures):
     return result
 
 
-def folder(binary, pictures, assets, peer_assets):
-    """A folder with 18 outputs of each picture: CPU of the server, and of sharp doing the same."""
-    photos_at = pathlib.Path(tempfile.mkdtemp(prefix="fovea-photos-"))
-    for at in range(assets):
-        (photos_at / f"{at:04}.jpg").write_bytes(distinct(pictures[at % len(pictures)], at))
+def folder(binary, photos_at, assets, peer_assets):
+    """A folder with 18 outputs of each picture: CPU of the server, and of sharp doing the same; and what both are worth."""
+    scratch = pathlib.Path(tempfile.mkdtemp(prefix="fovea-photos-"))
+    originals_at = scratch / "originals"
+    originals_at.mkdir()
+    modules = os.environ["PEER_NODE_MODULES"]
+    say(f"cutting {assets} originals out of the photos")
+    cut = json.loads(quality.node(HERE / "originals.mjs", modules, photos_at, originals_at, assets))
+    names = sorted(path.name for path in originals_at.iterdir())
     wanted = [f"w_{width}.{format}" for width in WIDTHS for format in FORMATS]
     fovea = Fovea(binary)
     api = f"http://127.0.0.1:{fovea.api}"
     command = [binary, "ingest", "--api", api, "--token", TOKEN, "--category", "shop", "--wait"]
-    command += ["--variants", ",".join(wanted), photos_at]
+    command += ["--variants", ",".join(wanted), originals_at]
     say(f"{assets} assets with {len(wanted)} outputs by fovea")
     began, cpu = time.monotonic(), fovea.server.cpu_s()
     done = subprocess.run([str(part) for part in command], capture_output=True, text=True)
@@ -167,25 +190,33 @@ def folder(binary, pictures, assets, peer_assets):
         fail(done.stdout + done.stderr)
     numbers = fovea.ask("GET", "/v1/statistics?window=24h")
     result = {
+        "photos": cut["photos"],
         "assets": assets,
         "outputs": numbers["variants"],
         "success": numbers["success"],
+        "original_bytes": sum((originals_at / name).stat().st_size for name in names) / assets,
         "cpu_ms_an_asset": cpu / assets * 1e3,
         "wall_s": wall,
         "peak_mib": fovea.server.peak_mib(),
     }
+    # Every n-th, so that all photos have a part; another one is scored than is measured.
+    peers = names[:: max(1, len(names) // peer_assets)][:peer_assets]
+    scored = names[3 :: max(1, len(names) // SCORED)][:SCORED]
+    ours = {(name, width, format): fovea.output(name, width, format, scratch) for name in scored for width in SCORED_WIDTHS for format in FORMATS}
     fovea.end()
-    for effort in ("usual", "least"):
-        say(f"{peer_assets} of them by sharp, {effort} effort")
-        command = [os.environ["PEER_NODE"], HERE / "sharp-folder.mjs", os.environ["PEER_NODE_MODULES"], photos_at]
-        command += [peer_assets, ",".join(map(str, WIDTHS)), effort]
-        done = subprocess.run([str(part) for part in command], capture_output=True, text=True)
-        if done.returncode:
-            fail(done.stderr)
-        said = json.loads(done.stdout)
-        result[f"sharp_{effort}_cpu_ms_an_asset"] = said["cpu_ms"] / said["pictures"]
-    shutil.rmtree(photos_at, ignore_errors=True)
-    return result
+    say(f"scoring outputs of {len(scored)} assets, and sharp's at several efforts")
+    rows, equal = quality.compare(HERE, modules, originals_at, scored, SCORED_WIDTHS, ours, scratch)
+    usual = {quality.SHARP_FORMATS[f]: quality.options(f, quality.EFFORT_USUAL[f], quality.QUALITY[f]) for f in FORMATS}
+    for name, settings in (("usual", usual), ("equal", equal)):
+        say(f"{len(peers)} of them by sharp, {name} effort: {settings}")
+        widths = ",".join(map(str, WIDTHS))
+        said = quality.node(HERE / "sharp-folder.mjs", modules, originals_at, ",".join(peers), widths, json.dumps(settings))
+        said = json.loads(said)
+        result[f"sharp_{name}_cpu_ms_an_asset"] = said["cpu_ms"] / said["pictures"]
+    result["of_sharp_usual"] = result["cpu_ms_an_asset"] / result["sharp_usual_cpu_ms_an_asset"]
+    result["of_sharp_equal"] = result["cpu_ms_an_asset"] / result["sharp_equal_cpu_ms_an_asset"]
+    shutil.rmtree(scratch, ignore_errors=True)
+    return result, {"rows": rows, "equal": equal}
 
 
 def main():
@@ -205,17 +236,24 @@ def main():
     doing = {
         "upload": lambda: upload(binary, pictures),
         "ready": lambda: ready(binary, pictures),
-        "folder": lambda: folder(binary, pictures, given.assets, min(given.assets, given.peer_assets)),
+        "folder": lambda: folder(binary, folder_of(given.photos), given.assets, min(given.assets, given.peer_assets)),
     }
     for part in given.only.split(","):
         about = {"date": measure.today(), "machine": measure.machine(), "commit": measure.commit(), "photos": len(pictures)}
-        results[part] = {**about, "values": doing[part]()}
+        done = doing[part]()
+        values, more = done if isinstance(done, tuple) else (done, None)
+        results[part] = {**about, "values": values} | ({"quality": more} if more else {})
     kept.write_text(json.dumps(results, indent=1) + "\n")
     text = "# Taking originals in\n\nPhotos over and over, each copy a content of its own. See `run`.\n"
     for part, result in results.items():
         text += f"\n{part}: {result['date']}, {result['machine']}, commit {result['commit']}, {result['photos']} photos\n\n"
         rows = [[name.replace("_", " "), number(value)] for name, value in result["values"].items()]
         text += markdown(["what", "value"], rows)
+        if "quality" in result:
+            text += f"\nSSIMULACRA2 and mean bytes of the outputs {', '.join(map(str, SCORED_WIDTHS))} pixels wide of {SCORED} assets\n\n"
+            rows = [[f"{row[0]} {row[1]}", *map(number, row[2:])] for row in result["quality"]["rows"]]
+            text += markdown(["outputs", "score", "bytes", "bytes at our score"], rows)
+            text += f"\nsharp with the least effort that weighs no more than ours at our score: `{json.dumps(result['quality']['equal'])}`\n"
     (out / "results.md").write_text(text)
     print(text)
 

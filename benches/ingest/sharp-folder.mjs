@@ -1,21 +1,19 @@
-// Makes the same outputs of every picture of a folder with sharp: six widths in three formats, one process, as a worker would.
+// Makes the same outputs of pictures of a folder with sharp: each width in three formats, one process, as a worker would.
 // Prints a JSON object: pictures, outputs, CPU milliseconds.
 //
-//   node sharp-folder.mjs NODE_MODULES FOLDER COUNT WIDTHS EFFORT
+//   node sharp-folder.mjs NODE_MODULES FOLDER FILES WIDTHS SETTINGS [KEEP]
+//
+// FILES are names with commas between; SETTINGS is JSON with sharp's options of jpeg, webp and avif; KEEP is a folder for the outputs.
 import { createRequire } from "node:module";
-import { readdirSync, readFileSync } from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 
-const [modules, folder, count, widths, effort] = process.argv.slice(2);
+const [modules, folder, names, widths, settings, keep] = process.argv.slice(2);
 const sharp = createRequire(join(modules, "index.js"))("sharp");
 // Each width is its own, so what libvips keeps of operations would never be found; memory is what it costs.
 sharp.cache(false);
-const formats = {
-  jpeg: {},
-  webp: effort === "least" ? { effort: 0 } : {},
-  avif: effort === "least" ? { effort: 0 } : {},
-};
-const files = readdirSync(folder).sort().slice(0, Number(count));
+const formats = JSON.parse(settings);
+const files = names.split(",");
 let outputs = 0;
 const begun = process.cpuUsage();
 for (const file of files) {
@@ -29,8 +27,9 @@ for (const file of files) {
       .toBuffer({ resolveWithObject: true });
     const raw = { raw: { width: info.width, height: info.height, channels: info.channels } };
     for (const [format, options] of Object.entries(formats)) {
-      await sharp(data, raw).toFormat(format, options).toBuffer();
+      const made = await sharp(data, raw).toFormat(format, options).toBuffer();
       outputs += 1;
+      if (keep) writeFileSync(join(keep, `${file}.${width}.${format}`), made);
     }
   }
 }

@@ -130,6 +130,8 @@ impl Tx {
             facts: json!({}),
             job: job.clone(),
             uploaded_ms: now,
+            inspect_ms: None,
+            mezzanine_bytes: 0,
         };
         let mut asset = asset.unwrap_or_else(|| new_asset(&version));
         // What is served stays served until the new version was looked at.
@@ -182,10 +184,12 @@ impl Tx {
     pub async fn put_version(&mut self, version: &Version) -> Result<(), Error> {
         self.run(
             "INSERT INTO versions (owner, category, asset, version, number, blake3, filename, content_type, format, bytes,
-                 width, height, profile, store_key, origin, state, error, facts, job, uploaded_ms)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20)
+                 width, height, profile, store_key, origin, state, error, facts, job, uploaded_ms, inspect_ms,
+                 mezzanine_bytes)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22)
              ON CONFLICT (category, asset, version) DO UPDATE SET width = excluded.width, height = excluded.height,
-                 profile = excluded.profile, state = excluded.state, error = excluded.error, facts = excluded.facts",
+                 profile = excluded.profile, state = excluded.state, error = excluded.error, facts = excluded.facts,
+                 inspect_ms = excluded.inspect_ms, mezzanine_bytes = excluded.mezzanine_bytes",
             values![
                 &version.owner,
                 &version.category,
@@ -207,6 +211,8 @@ impl Tx {
                 &version.facts,
                 &version.job,
                 version.uploaded_ms,
+                version.inspect_ms,
+                version.mezzanine_bytes,
             ],
         )
         .await

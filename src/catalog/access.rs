@@ -1,6 +1,8 @@
 //! How often assets and variants were asked for, a day at a time; sampled at the origins, read by tiering.
 
-use super::sql::values;
+use std::collections::HashMap;
+
+use super::sql::{Value, values};
 use super::{Catalog, Error};
 
 /// So many requests.
@@ -36,6 +38,19 @@ impl Catalog {
             })
         })
         .await
+    }
+
+    /// Whose assets of a category are, by their ids; those that are not catalogued are left out.
+    pub async fn owners(&self, category: &str, assets: &[&str]) -> Result<HashMap<String, String>, Error> {
+        let places: Vec<String> = (0..assets.len()).map(|at| format!("${}", at + 2)).collect();
+        let sql = format!("SELECT id, owner FROM assets WHERE category = $1 AND id IN ({})", places.join(", "));
+        let given = std::iter::once(category).chain(assets.iter().copied()).map(Value::from).collect();
+        let mut owners = HashMap::new();
+        for row in self.read(sql, given).await? {
+            let mut at = row.cells();
+            owners.insert(at.text()?, at.text()?);
+        }
+        Ok(owners)
     }
 
     /// An asset's counts, the youngest day first.

@@ -104,6 +104,12 @@ pub struct Version {
     pub job: String,
     /// When it was accepted.
     pub uploaded_ms: i64,
+    /// How long it took to look at it; none before.
+    #[serde(default)]
+    pub inspect_ms: Option<u64>,
+    /// Bytes of its reduced forms, as far as jobs made them or found them.
+    #[serde(default)]
+    pub mezzanine_bytes: u64,
 }
 
 /// A variant that was made, or could not be.
@@ -147,7 +153,7 @@ const ASSET: &str = "owner, category, id, version, filename, content_type, bytes
      created_ms, updated_ms";
 
 const VERSION: &str = "owner, category, asset, version, number, blake3, filename, content_type, format, bytes, width, \
-     height, profile, store_key, origin, state, error, facts, job, uploaded_ms";
+     height, profile, store_key, origin, state, error, facts, job, uploaded_ms, inspect_ms, mezzanine_bytes";
 
 const VARIANT: &str = "owner, category, asset, version, variant, url, content_type, bytes, width, height, ms, state, \
      error, attempts, job, made_ms";
@@ -206,6 +212,8 @@ impl Version {
             facts: at.json()?,
             job: at.text()?,
             uploaded_ms: at.int()?,
+            inspect_ms: at.int_or_none()?.map(|ms| ms as u64),
+            mezzanine_bytes: at.unsigned()?,
         })
     }
 }

@@ -28,8 +28,13 @@ macro_rules! both {
     };
 }
 
-const MIGRATIONS: &[Both] =
-    &[both!(1, "0001_catalog"), both!(2, "0002_job_counts"), both!(3, "0003_popular"), both!(4, "0004_handed")];
+const MIGRATIONS: &[Both] = &[
+    both!(1, "0001_catalog"),
+    both!(2, "0002_job_counts"),
+    both!(3, "0003_popular"),
+    both!(4, "0004_handed"),
+    both!(5, "0005_owners_and_stages"),
+];
 
 /// The steps of a dialect.
 pub fn of(dialect: Dialect) -> Migrator {

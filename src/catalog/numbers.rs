@@ -68,8 +68,8 @@ pub struct Statistics {
     pub wait: Vec<(Kind, Timing)>,
     /// From there to its end, by kind.
     pub run: Vec<(Kind, Timing)>,
-    /// The same over all kinds, by stage: `wait` until a worker took it, `run` from there on, `total`; and `variant`, the making
-    /// of each.
+    /// The same over all kinds, by stage: `wait` until a worker took it, `run` from there on, `total`; `inspect`, the look at each
+    /// original, and `variant`, the making of each.
     pub stages: Vec<(&'static str, Timing)>,
     /// Bytes of originals that were accepted.
     pub bytes_in: u64,
@@ -155,7 +155,13 @@ impl Catalog {
         for row in self.read(sql, values![since_ms, owner, SAMPLE_MAX]).await? {
             variants.push(row.cells().unsigned()?);
         }
-        let stages = [("wait", waits), ("run", runs), ("total", totals), ("variant", variants)];
+        let mut looks = Vec::new();
+        let sql = "SELECT inspect_ms FROM versions WHERE inspect_ms IS NOT NULL AND uploaded_ms >= $1 AND ($2 IS NULL OR owner = $2)
+             ORDER BY uploaded_ms DESC LIMIT $3";
+        for row in self.read(sql, values![since_ms, owner, SAMPLE_MAX]).await? {
+            looks.push(row.cells().unsigned()?);
+        }
+        let stages = [("wait", waits), ("run", runs), ("total", totals), ("inspect", looks), ("variant", variants)];
         statistics.stages = stages.into_iter().map(|(stage, ms)| (stage, timing(ms))).collect();
         for (kind, (wait, run)) in times {
             statistics.wait.push((kind, timing(wait)));
@@ -180,6 +186,8 @@ impl Catalog {
 pub struct Storage {
     /// Of originals.
     pub originals: u64,
+    /// Of their reduced forms, as far as jobs made them.
+    pub mezzanines: u64,
     /// Of variants that were made ahead.
     pub variants: u64,
 }
@@ -194,12 +202,14 @@ impl Catalog {
         Ok((at.unsigned()?, at.unsigned()?))
     }
 
-    /// Bytes of all originals, and of all variants that jobs made. Costs the more the more there are.
+    /// Bytes of all originals, their reduced forms, and all variants that jobs made. Costs the more the more there are.
     pub async fn storage(&self) -> Result<Storage, Error> {
         let sql =
-            "SELECT (SELECT COALESCE(SUM(bytes), 0) FROM versions), (SELECT COALESCE(SUM(bytes), 0) FROM variants)";
+            "SELECT o.originals, o.mezzanines, v.variants
+             FROM (SELECT COALESCE(SUM(bytes), 0) AS originals, COALESCE(SUM(mezzanine_bytes), 0) AS mezzanines FROM versions) o,
+                 (SELECT COALESCE(SUM(bytes), 0) AS variants FROM variants) v";
         let mut at = self.read_one(sql, Vec::new()).await?.ok_or(Error::NotFound)?.cells();
-        Ok(Storage { originals: at.unsigned()?, variants: at.unsigned()? })
+        Ok(Storage { originals: at.unsigned()?, mezzanines: at.unsigned()?, variants: at.unsigned()? })
     }
 }
 

@@ -1,5 +1,6 @@
 //! Which shapes of variants a category's traffic asks for: counts that fade, merged from all origins.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use super::sql::values;
@@ -21,6 +22,8 @@ pub struct Popular {
 /// Counts of a shape that are to be added.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Shape {
+    /// Whose assets were asked for; empty where they have no owners.
+    pub owner: String,
     /// The category.
     pub category: String,
     /// As a URL's last segment: `w_400.webp`.
@@ -31,7 +34,7 @@ pub struct Shape {
     pub bytes: f64,
 }
 
-/// Shapes that a category keeps; what is asked for least goes.
+/// Shapes of a category that an owner keeps; what is asked for least goes.
 const SHAPES_MAX: u32 = 1000;
 
 impl Catalog {
@@ -43,9 +46,10 @@ impl Catalog {
                 let now = tx.now_ms();
                 tx.alone("popularity").await?;
                 let mut touched = std::collections::BTreeSet::new();
-                for Shape { category, shape, count, bytes } in counts {
-                    let known = "SELECT n, at_ms, bytes FROM popularity WHERE category = $1 AND shape = $2";
-                    let (kept, mean) = match tx.row(known, values![&category, &shape]).await? {
+                for Shape { owner, category, shape, count, bytes } in counts {
+                    let known =
+                        "SELECT n, at_ms, bytes FROM popularity WHERE owner = $1 AND category = $2 AND shape = $3";
+                    let (kept, mean) = match tx.row(known, values![&owner, &category, &shape]).await? {
                         None => (0.0, bytes),
                         Some(row) => {
                             let mut at = row.cells();
@@ -55,19 +59,19 @@ impl Catalog {
                     let all = kept + count;
                     let bytes = if all > 0.0 { mean + (bytes - mean) * count / all } else { bytes };
                     tx.run(
-                        "INSERT INTO popularity (category, shape, n, at_ms, bytes) VALUES ($1, $2, $3, $4, $5)
-                         ON CONFLICT (category, shape) DO UPDATE
+                        "INSERT INTO popularity (owner, category, shape, n, at_ms, bytes) VALUES ($1, $2, $3, $4, $5, $6)
+                         ON CONFLICT (owner, category, shape) DO UPDATE
                          SET n = excluded.n, at_ms = excluded.at_ms, bytes = excluded.bytes",
                         values![&category, shape, all, now, bytes],
                     )
                     .await?;
-                    touched.insert(category);
+                    touched.insert((owner, category));
                 }
-                for category in touched {
+                for (owner, category) in touched {
                     tx.run(
-                        "DELETE FROM popularity WHERE category = $1 AND shape NOT IN
-                             (SELECT shape FROM popularity WHERE category = $1 ORDER BY n DESC LIMIT $2)",
-                        values![category, SHAPES_MAX],
+                        "DELETE FROM popularity WHERE owner = $1 AND category = $2 AND shape NOT IN
+                             (SELECT shape FROM popularity WHERE owner = $1 AND category = $2 ORDER BY n DESC LIMIT $3)",
+                        values![owner, category, SHAPES_MAX],
                     )
                     .await?;
                 }
@@ -77,17 +81,28 @@ impl Catalog {
         .await
     }
 
-    /// A category's shapes, the most popular first, each with its share of all of them, faded to now.
-    pub async fn popularity(&self, category: &str, half_life: Duration, limit: u32) -> Result<Vec<Popular>, Error> {
+    /// A category's shapes, of one owner's assets or of all, the most popular first, each with its share of them, faded to now.
+    pub async fn popularity(
+        &self,
+        owner: Option<&str>,
+        category: &str,
+        half_life: Duration,
+        limit: u32,
+    ) -> Result<Vec<Popular>, Error> {
         let (now, half_life_ms) = (self.now_ms(), (half_life.as_millis() as f64).max(1.0));
-        let mut all = Vec::new();
-        let sql = "SELECT shape, n, at_ms, bytes FROM popularity WHERE category = $1";
-        for row in self.read(sql, values![category]).await? {
+        let mut shapes: HashMap<String, (f64, f64)> = HashMap::new();
+        let sql = "SELECT shape, n, at_ms, bytes FROM popularity WHERE category = $1 AND ($2 IS NULL OR owner = $2)";
+        for row in self.read(sql, values![category, owner]).await? {
             let mut at = row.cells();
             let (shape, count) = (at.text()?, at.real()?);
             let count = faded(count, now - at.int()?, half_life_ms);
-            all.push(Popular { shape, count, share: 0.0, bytes: at.real()? });
+            let bytes = at.real()?;
+            let (all, mean) = shapes.entry(shape).or_default();
+            *all += count;
+            *mean += if *all > 0.0 { (bytes - *mean) * count / *all } else { bytes };
         }
+        let popular = |(shape, (count, bytes))| Popular { shape, count, share: 0.0, bytes };
+        let mut all: Vec<Popular> = shapes.into_iter().map(popular).collect();
         let total: f64 = all.iter().map(|one| one.count).sum();
         for one in &mut all {
             one.share = if total > 0.0 { one.count / total } else { 0.0 };

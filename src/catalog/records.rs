@@ -17,6 +17,8 @@ pub struct Inspected {
     pub profile: Option<String>,
     /// EXIF, colours, hashes: an object.
     pub facts: Json,
+    /// How long it took, in milliseconds.
+    pub ms: u64,
 }
 
 impl Catalog {
@@ -25,6 +27,27 @@ impl Catalog {
     pub async fn record_inspected(&self, job: &Job, found: Result<Inspected, String>) -> Result<Version, Error> {
         let job = job.clone();
         self.write(move |tx| Box::pin(async move { tx.record_inspected(&job, found).await })).await
+    }
+
+    /// Notes how many bytes a version's reduced forms have. Of one that is gone nothing is noted.
+    pub async fn record_mezzanines(&self, job: &Job, bytes: u64) -> Result<(), Error> {
+        let job = job.clone();
+        self.write(move |tx| {
+            Box::pin(async move {
+                let Some(subject) = &job.subject else { return Ok(()) };
+                let Some(name) = &subject.version else { return Ok(()) };
+                let Some(mut version) = tx.version(&subject.category, &subject.asset, name).await? else {
+                    return Ok(());
+                };
+                if version.state == AssetState::Deleting || version.mezzanine_bytes == bytes {
+                    return Ok(());
+                }
+                version.mezzanine_bytes = bytes;
+                tx.put_version(&version).await?;
+                tx.append(event(&job, &version, "version.reduced", json!({ "version": version }))).await
+            })
+        })
+        .await
     }
 
     /// Notes variants that were made or could not be, and with them the job's progress. Counts only while the lease holds.
@@ -160,11 +183,12 @@ impl Tx {
         if version.state == AssetState::Deleting || asset.state == AssetState::Deleting {
             return Err(Error::NotFound);
         }
-        let before = version.clone();
+        let mut before = version.clone();
         let kind = match found {
             Ok(found) => {
                 (version.width, version.height, version.profile) = (found.width, found.height, found.profile);
                 (version.facts, version.state, version.error) = (found.facts, AssetState::Ready, None);
+                version.inspect_ms = Some(found.ms);
                 "asset.inspected"
             }
             Err(error) => {
@@ -172,6 +196,8 @@ impl Tx {
                 "asset.broken"
             }
         };
+        // A repeat that took another time tells nothing new.
+        before.inspect_ms = version.inspect_ms;
         if version == before {
             return Ok(version);
         }

@@ -15,7 +15,7 @@ use sqlx::sqlite::{
     SqliteArguments, SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqliteRow, SqliteSynchronous,
 };
 use sqlx::{ConnectOptions, Connection, Row as _, TypeInfo, ValueRef};
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 
 use super::Error;
 use super::migrations::{self, Dialect};
@@ -24,6 +24,12 @@ use super::tx::{Committed, Link, Tx};
 
 /// Statements that a connection keeps prepared.
 const STATEMENTS_MAX: usize = 256;
+
+/// How often, while there are writes, the log's pages are moved into the database beside the writer.
+const SHORTEN_EVERY: Duration = Duration::from_secs(1);
+
+/// A log of more pages (64 MiB) the writer itself shortens, so that it is bounded also where writes come faster than they are moved.
+const LOG_PAGES_MAX: &str = "16384";
 
 /// Steps that may wait for the writer; further callers wait to hand theirs in.
 const STEPS_MAX: usize = 4096;
@@ -68,12 +74,15 @@ impl Sqlite {
             .pragma("temp_store", "MEMORY")
             .pragma("cache_size", "-16384")
             .pragma("journal_size_limit", "67108864")
+            .pragma("wal_autocheckpoint", LOG_PAGES_MAX)
             .statement_cache_capacity(STATEMENTS_MAX)
             .disable_statement_logging();
         let mut writer = options.connect().await?;
         migrate(&mut writer).await?;
         let (steps, waiting) = mpsc::channel(STEPS_MAX);
-        tokio::spawn(write(Tx::new(Link::Sqlite(writer), committed), waiting, settings.group_max.max(1)));
+        let (written, writes) = watch::channel(());
+        tokio::spawn(write(Tx::new(Link::Sqlite(writer), committed), waiting, settings.group_max.max(1), written));
+        tokio::spawn(shorten_log(options.clone().create_if_missing(false), writes));
         // Not read-only by flag: a read-only connection could not make the log's index after a crash.
         let options = options.create_if_missing(false).pragma("query_only", "ON");
         Ok(Self { steps, readers: Readers::new(options, settings.readers.max(1)) })
@@ -190,7 +199,12 @@ impl<T: Send> Waiting for Stepping<T> {
 }
 
 /// The writer: as long as somebody may write, a group of steps at a time.
-async fn write(mut tx: Tx, mut waiting: mpsc::Receiver<Box<dyn Waiting>>, group_max: usize) {
+async fn write(
+    mut tx: Tx,
+    mut waiting: mpsc::Receiver<Box<dyn Waiting>>,
+    group_max: usize,
+    written: watch::Sender<()>,
+) {
     let mut group = Vec::new();
     while waiting.recv_many(&mut group, group_max).await > 0 {
         let commit = write_group(&mut tx, &mut group).await;
@@ -198,9 +212,33 @@ async fn write(mut tx: Tx, mut waiting: mpsc::Receiver<Box<dyn Waiting>>, group_
         for step in group.drain(..) {
             step.settle(commit.clone());
         }
+        written.send_replace(());
     }
     if let Err(error) = tx.close().await {
         tracing::warn!(%error, "the catalog was not closed in order");
+    }
+}
+
+/// Moves the log's pages into the database while the writer goes on: a commit that did so itself would wait for twice as many
+/// writes to reach the disk, and those behind it with it.
+async fn shorten_log(options: SqliteConnectOptions, mut writes: watch::Receiver<()>) {
+    let mut link = None;
+    while writes.changed().await.is_ok() {
+        tokio::time::sleep(SHORTEN_EVERY).await;
+        writes.mark_unchanged();
+        let shortened = async {
+            let mut open = match link.take() {
+                Some(open) => open,
+                None => options.connect().await?,
+            };
+            // Others' readers may need the rest for a while; it stays for the next time.
+            run(&mut open, "PRAGMA wal_checkpoint(PASSIVE)".into(), Vec::new()).await?;
+            Ok::<_, Error>(open)
+        };
+        match shortened.await {
+            Ok(open) => link = Some(open),
+            Err(error) => tracing::debug!(%error, "the catalog's log could not be shortened yet"),
+        }
     }
 }
 

@@ -75,7 +75,8 @@ impl Catalog {
     /// Versions of a category that were accepted before a moment and are not their asset's current one; or, with `whole`, any.
     pub async fn versions_before(&self, category: &str, before_ms: i64, whole: bool) -> Result<Vec<Version>, Error> {
         let columns = "v.owner, v.category, v.asset, v.version, v.number, v.blake3, v.filename, v.content_type, v.format,
-             v.bytes, v.width, v.height, v.profile, v.store_key, v.origin, v.state, v.error, v.facts, v.job, v.uploaded_ms";
+             v.bytes, v.width, v.height, v.profile, v.store_key, v.origin, v.state, v.error, v.facts, v.job, v.uploaded_ms,
+             v.inspect_ms, v.mezzanine_bytes";
         let sql = format!(
             "SELECT {columns} FROM versions v JOIN assets a ON a.category = v.category AND a.id = v.asset
              WHERE v.category = $1 AND v.uploaded_ms < $2 AND v.state <> 'deleting' AND a.state <> 'deleting'

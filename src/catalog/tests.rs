@@ -90,7 +90,8 @@ fn accept(owner: &str, asset: &str, content: &str) -> Accept {
 }
 
 fn shape(count: f64) -> Shape {
-    Shape { category: "shoes".to_owned(), shape: "w_1.jpg".to_owned(), count, bytes: 7.0 }
+    let [owner, category, shape] = ["ann", "shoes", "w_1.jpg"].map(str::to_owned);
+    Shape { owner, category, shape, count, bytes: 7.0 }
 }
 
 async fn count(catalog: &Catalog, table: &'static str) -> i64 {
@@ -134,7 +135,13 @@ fn made(job: &Job, variant: &str, bytes: u64) -> Variant {
 }
 
 fn found() -> Result<Inspected, String> {
-    Ok(Inspected { width: 300, height: 200, profile: Some("Display P3".to_owned()), facts: json!({ "flat": false }) })
+    Ok(Inspected {
+        width: 300,
+        height: 200,
+        profile: Some("Display P3".to_owned()),
+        facts: json!({ "flat": false }),
+        ms: 40,
+    })
 }
 
 async fn an_upload_is_accepted_whole_or_not_at_all(make: Make) {
@@ -381,8 +388,9 @@ async fn lists_are_read_page_by_page(make: Make) {
 async fn popularity_fades_and_shares_make_one(make: Make) {
     let Kept { catalog, clock, .. } = make();
     let day = Duration::from_secs(86_400);
-    let counts = |all: &[(&str, f64)]| {
+    let counts = |owner: &str, all: &[(&str, f64)]| {
         let shape = |(shape, count): &(&str, f64)| Shape {
+            owner: owner.to_owned(),
             category: "shoes".to_owned(),
             shape: (*shape).to_owned(),
             count: *count,
@@ -390,14 +398,23 @@ async fn popularity_fades_and_shares_make_one(make: Make) {
         };
         all.iter().map(shape).collect::<Vec<_>>()
     };
-    catalog.merge_popularity(counts(&[("w_400.webp", 80.0), ("w_200.jpg", 20.0)]), day).await.unwrap();
+    catalog.merge_popularity(counts("ann", &[("w_400.webp", 80.0), ("w_200.jpg", 20.0)]), day).await.unwrap();
     clock.advance(day);
-    catalog.merge_popularity(counts(&[("w_200.jpg", 30.0)]), day).await.unwrap();
-    let popular = catalog.popularity("shoes", day, 10).await.unwrap();
+    catalog.merge_popularity(counts("ann", &[("w_200.jpg", 30.0)]), day).await.unwrap();
+    let popular = catalog.popularity(None, "shoes", day, 10).await.unwrap();
     let told: Vec<(&str, f64)> = popular.iter().map(|one| (one.shape.as_str(), one.count)).collect();
     assert_eq!(told, [("w_200.jpg", 40.0), ("w_400.webp", 40.0)]);
     assert_eq!(popular.iter().map(|one| one.share).sum::<f64>(), 1.0);
     assert_eq!(popular[0].bytes, (200.0 * 10.0 + 300.0 * 30.0) / 40.0, "the mean of what counts");
+    catalog.merge_popularity(counts("bob", &[("w_200.jpg", 120.0)]), day).await.unwrap();
+    let of = async |owner| {
+        let popular = catalog.popularity(owner, "shoes", day, 10).await.unwrap();
+        popular.into_iter().map(|one| (one.shape, one.count, one.share)).collect::<Vec<_>>()
+    };
+    assert_eq!(of(Some("bob")).await, [("w_200.jpg".to_owned(), 120.0, 1.0)], "nobody sees another's");
+    assert_eq!(of(Some("ann")).await.len(), 2);
+    let all = [("w_200.jpg".to_owned(), 160.0, 0.8), ("w_400.webp".to_owned(), 40.0, 0.2)];
+    assert_eq!(of(None).await, all, "the server itself sees the sum");
 }
 
 async fn what_is_due_is_due_for_one(make: Make) {
@@ -540,7 +557,7 @@ async fn many_who_write_one_asset_agree(make: Make) {
         })
         .collect();
     futures_util::future::join_all(counts).await;
-    assert_eq!(catalog.popularity("shoes", Duration::from_secs(86_400), 1).await.unwrap()[0].count, 10.0);
+    assert_eq!(catalog.popularity(None, "shoes", Duration::from_secs(86_400), 1).await.unwrap()[0].count, 10.0);
     assert_eq!(rebuild(&history(&catalog, "red").await), rows(&catalog, "red").await, "and so do the events");
 }
 
@@ -649,7 +666,7 @@ async fn old_events_go_but_for_those_that_history_is_made_of(make: Make) {
     for (asset, content) in [("kept", "one"), ("gone", "two")] {
         catalog.accept(accept("ann", asset, content)).await.unwrap();
         let job = claim_one(&catalog).await;
-        let found = Inspected { width: 3, height: 2, profile: None, facts: json!({}) };
+        let found = Inspected { width: 3, height: 2, profile: None, facts: json!({}), ms: 1 };
         catalog.record_inspected(&job, Ok(found)).await.unwrap();
         catalog.end(&job.id, job.lease, Ended::Completed { result: json!({}), follow: Vec::new() }).await.unwrap();
     }
@@ -710,4 +727,24 @@ async fn jobs_that_are_there_become_parts_of_one(make: Make) {
     end().await;
     let batch = catalog.gather("ann", vec![again], None).await.unwrap();
     assert_eq!(catalog.job(None, &batch).await.unwrap().state, JobState::Completed);
+}
+
+#[tokio::test]
+async fn the_log_of_sqlite_is_shortened_while_it_is_open() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("catalog.sqlite");
+    let catalog = Catalog::new(Settings::new(format!("sqlite:{}", path.display())));
+    catalog.open().await.unwrap();
+    let length = || std::fs::metadata(&path).unwrap().len();
+    let before = length();
+    for at in 0..40 {
+        catalog.accept(accept("ann", &format!("a{at}"), &format!("{at}"))).await.unwrap();
+    }
+    let begun = std::time::Instant::now();
+    // What is written lies in the log first; the database's own file grows when it is moved there.
+    while length() == before {
+        assert!(begun.elapsed() < Duration::from_secs(30), "it is still in the log");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert_eq!(catalog.assets(None, &AssetFilter::default(), None, 100).await.unwrap().items.len(), 40);
 }

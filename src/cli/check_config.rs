@@ -6,6 +6,7 @@ use anyhow::{Context, Result};
 use clap::Args;
 
 use super::Choose;
+use super::say::say;
 use crate::app;
 use crate::config::{ALIASES, DEFAULTS};
 
@@ -27,27 +28,27 @@ impl CheckConfig {
     /// Checks, and prints.
     pub fn run(&self, choose: &Choose) -> Result<ExitCode> {
         if self.defaults {
-            print!("{DEFAULTS}");
+            say!("{}", DEFAULTS.trim_end());
             return Ok(ExitCode::SUCCESS);
         }
         if self.aliases {
-            ALIASES.iter().for_each(|alias| println!("{}: {}", alias.name, alias.meaning));
+            ALIASES.iter().for_each(|alias| say!("{}: {}", alias.name, alias.meaning));
             return Ok(ExitCode::SUCCESS);
         }
         let config = choose.load(&[])?;
         app::urls(&config).context("the configuration is wrong")?;
         if self.print {
-            print!("{}", toml::to_string(&config).context("printing the configuration")?);
+            say!("{}", toml::to_string(&config).context("printing the configuration")?.trim_end());
             return Ok(ExitCode::SUCCESS);
         }
-        println!("the configuration is right");
+        say!("the configuration is right");
         for (name, category) in config.categories() {
-            println!("  /{name}/… from {}", category.source);
+            say!("  /{name}/… from {}", category.source);
         }
-        println!("  derivatives in {}", config.derivatives.store);
+        say!("  derivatives in {}", config.derivatives.store);
         if !config.places().is_empty() {
-            println!("set beside the defaults:");
-            config.places().iter().for_each(|(key, place)| println!("  {key} by {place}"));
+            say!("set beside the defaults:");
+            config.places().iter().for_each(|(key, place)| say!("  {key} by {place}"));
         }
         Ok(ExitCode::SUCCESS)
     }

@@ -8,6 +8,7 @@ use clap::{Args, Subcommand};
 
 use super::Choose;
 use super::client::{Api, Sent};
+use super::say::say;
 use crate::app;
 use crate::queue::Since;
 
@@ -55,24 +56,25 @@ impl Jobs {
         }
         let ask = |path: &str| self.api.ask(&config, "GET", path, Sent::Text(""), TIMEOUT)?.json();
         if let Some(id) = &self.id {
-            println!("{:#}", ask(&format!("/v1/jobs/{id}"))?);
+            say!("{:#}", ask(&format!("/v1/jobs/{id}"))?);
             return Ok(ExitCode::SUCCESS);
         }
         let status = self.status.as_deref().map_or(String::new(), |status| format!("&status={status}"));
         let page = ask(&format!("/v1/jobs?limit={}{status}", self.limit))?;
-        println!("{:<28} {:<11} {:<10} {:<9} {:>9}  asset", "job", "status", "kind", "priority", "progress");
+        say!("{:<28} {:<11} {:<10} {:<9} {:>9}  asset", "job", "status", "kind", "priority", "progress");
         for job in page["items"].as_array().into_iter().flatten() {
             let text = |name: &str| job[name].as_str().unwrap_or("-").to_owned();
             let (progress, error) = (&job["progress"], job["error"].as_str());
             let done = format!("{}/{}", progress["done"], progress["total"]);
-            print!(
-                "{:<28} {:<11} {:<10} {:<9} {done:>9}  ",
+            let error = error.map_or(String::new(), |error| format!(": {error}"));
+            say!(
+                "{:<28} {:<11} {:<10} {:<9} {done:>9}  {}{error}",
                 text("id"),
                 text("status"),
                 text("kind"),
-                text("priority")
+                text("priority"),
+                text("asset")
             );
-            println!("{}{}", text("asset"), error.map_or(String::new(), |error| format!(": {error}")));
         }
         Ok(ExitCode::SUCCESS)
     }

@@ -7,6 +7,7 @@ use anyhow::{Context, Result, ensure};
 use clap::{Args, Subcommand};
 
 use super::Choose;
+use super::say::say;
 use crate::app;
 use crate::auth::{Keys, NewKey, ROOT, Role};
 
@@ -77,19 +78,19 @@ impl What {
                     categories: (!categories.is_empty()).then(|| categories.clone()),
                     expires_ms: expires_days.map(|days| now_ms + i64::from(days) * day_ms),
                 });
-                println!("{}", created.await?.text);
+                say!("{}", created.await?.text);
             }
             Self::List => {
-                println!("{:<18} {:<9} {:<12} {:<20} categories", "id", "role", "owner", "name");
+                say!("{:<18} {:<9} {:<12} {:<20} categories", "id", "role", "owner", "name");
                 for key in keys.list(None).await? {
                     let gone = if key.revoked_ms.is_some() { " (revoked)" } else { "" };
                     let categories = key.categories.map_or("all".to_owned(), |names| names.join(", "));
-                    println!("{:<18} {:<9} {:<12} {:<20} {categories}{gone}", key.id, key.role, key.owner, key.name);
+                    say!("{:<18} {:<9} {:<12} {:<20} {categories}{gone}", key.id, key.role, key.owner, key.name);
                 }
             }
             Self::Revoke { id } => {
                 keys.revoke(None, id).await?;
-                println!("{id} is revoked");
+                say!("{id} is revoked");
             }
         }
         Ok(())

@@ -15,6 +15,7 @@ mod plan;
 mod profile;
 mod purge;
 mod render;
+mod say;
 mod serve;
 mod sign;
 mod work;

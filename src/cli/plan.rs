@@ -7,6 +7,7 @@ use clap::Args;
 use serde_json::{Map, Value, json};
 
 use super::Choose;
+use super::say::say;
 use super::sign::{now_unix, split_site};
 use crate::app;
 use crate::base::{AssetDigest, digest};
@@ -39,7 +40,7 @@ impl Plan {
                 (value, ExitCode::FAILURE)
             }
         };
-        println!("{value:#}");
+        say!("{value:#}");
         Ok(code)
     }
 }

@@ -10,7 +10,7 @@ mod choose;
 mod seen;
 mod sketch;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -55,9 +55,21 @@ pub struct Popularity {
 /// What the catalog was not told yet.
 #[derive(Debug, Default)]
 struct Pending {
+    /// Of categories whose assets have no owners.
     shapes: HashMap<Arc<str>, Sketch>,
-    access: HashMap<(Arc<str>, Box<str>, Box<str>), u64>,
+    /// Of uploads: whose they are, the catalog knows.
+    access: HashMap<Asked, Times>,
     since: Option<Instant>,
+}
+
+/// Category, asset, and variant; of the original none.
+type Asked = (Arc<str>, Box<str>, Box<str>);
+
+/// How often, and how many bytes it was the last time.
+#[derive(Clone, Copy, Debug, Default)]
+struct Times {
+    count: u64,
+    bytes: u64,
 }
 
 impl Popularity {
@@ -99,23 +111,32 @@ impl Popularity {
     pub async fn flush(&self, catalog: &Catalog) -> Result<(), Error> {
         self.fold();
         let Pending { shapes, access, .. } = std::mem::take(&mut *self.pending.lock());
-        let told: Vec<Shape> = shapes.iter().flat_map(|(category, sketch)| sketch.shapes(category)).collect();
+        let owned = match self.owned(catalog, &access).await {
+            Ok(owned) => owned,
+            Err(error) => {
+                self.give_back(shapes, access);
+                return Err(error);
+            }
+        };
+        let ownerless = shapes.iter().flat_map(|(category, sketch)| sketch.shapes("", category));
+        let owned = owned.iter().flat_map(|((category, owner), sketch)| sketch.shapes(owner, category));
+        let told: Vec<Shape> = ownerless.chain(owned).collect();
         for (at, rows) in told.chunks(ROWS).enumerate() {
             if let Err(error) = catalog.merge_popularity(rows.to_vec(), self.settings.half_life).await {
                 // What came before this part was taken, and is not told twice.
                 if at == 0 {
-                    self.give_back(shapes);
+                    self.give_back(shapes, access);
                 }
                 return Err(error);
             }
         }
         let day = catalog.now_ms().div_euclid(86_400_000);
-        let row = |((category, asset, variant), count): ((Arc<str>, Box<str>, Box<str>), u64)| Access {
+        let row = |((category, asset, variant), times): (Asked, Times)| Access {
             day,
             category: category.to_string(),
             asset: asset.into(),
             variant: variant.into(),
-            count,
+            count: times.count,
         };
         let rows: Vec<Access> = access.into_iter().map(row).collect();
         for rows in rows.chunks(ROWS) {
@@ -124,11 +145,44 @@ impl Popularity {
         Ok(())
     }
 
-    fn give_back(&self, shapes: HashMap<Arc<str>, Sketch>) {
+    /// The shapes of uploads, by category and owner. What is no longer catalogued is nobody's.
+    async fn owned(
+        &self,
+        catalog: &Catalog,
+        access: &HashMap<Asked, Times>,
+    ) -> Result<HashMap<(Arc<str>, Arc<str>), Sketch>, Error> {
+        let mut assets: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+        for (category, asset, _) in access.keys() {
+            assets.entry(category).or_default().insert(asset);
+        }
+        let mut owners: HashMap<(&str, &str), Arc<str>> = HashMap::new();
+        for (category, assets) in assets {
+            let assets: Vec<&str> = assets.into_iter().collect();
+            for some in assets.chunks(ROWS) {
+                let found = catalog.owners(category, some).await?;
+                let known =
+                    some.iter().filter_map(|asset| Some(((category, *asset), found.get(*asset)?.as_str().into())));
+                owners.extend(known);
+            }
+        }
+        let mut shapes: HashMap<(Arc<str>, Arc<str>), Sketch> = HashMap::new();
+        for ((category, asset, variant), times) in access.iter().filter(|((_, _, variant), _)| !variant.is_empty()) {
+            let Some(owner) = owners.get(&(&**category, &**asset)) else { continue };
+            let sketch = shapes.entry((category.clone(), owner.clone()));
+            let sketch = sketch.or_insert_with(|| Sketch::new(self.settings.shapes_max));
+            sketch.add(variant, times.count as f64, times.bytes);
+        }
+        Ok(shapes)
+    }
+
+    fn give_back(&self, shapes: HashMap<Arc<str>, Sketch>, access: HashMap<Asked, Times>) {
         let mut pending = self.pending.lock();
         for (category, sketch) in shapes {
             let kept = pending.shapes.entry(category).or_insert_with(|| Sketch::new(self.settings.shapes_max));
             kept.merge(sketch);
+        }
+        for (asked, times) in access {
+            pending.ask(asked, times);
         }
     }
 
@@ -143,22 +197,30 @@ impl Popularity {
         let share = (-passed.as_secs_f64() / self.settings.half_life.as_secs_f64().max(1.0)).exp2();
         pending.shapes.values_mut().for_each(|sketch| sketch.fade(share));
         self.counters.drain(|seen, count| {
-            if !seen.variant.starts_with("orig.") {
+            let is_original = seen.variant.starts_with("orig.");
+            if self.settings.catalogued.contains(&*seen.category) {
+                let variant = if is_original { "" } else { &*seen.variant };
+                let asked = (seen.category.clone(), seen.asset.clone(), variant.into());
+                pending.ask(asked, Times { count: count.into(), bytes: seen.bytes() });
+            } else if !is_original {
                 let sketch = pending.shapes.entry(seen.category.clone());
                 let sketch = sketch.or_insert_with(|| Sketch::new(self.settings.shapes_max));
                 sketch.add(&seen.variant, f64::from(count), seen.bytes());
             }
-            if self.settings.catalogued.contains(&*seen.category) {
-                let variant = if seen.variant.starts_with("orig.") { "" } else { &seen.variant };
-                let key = (seen.category.clone(), seen.asset.clone(), variant.into());
-                let room = pending.access.len() < ACCESS_MAX;
-                if let Some(known) = pending.access.get_mut(&key) {
-                    *known += u64::from(count);
-                } else if room {
-                    pending.access.insert(key, count.into());
-                }
-            }
         });
+    }
+}
+
+impl Pending {
+    /// Counts requests for something of an upload, where there is room.
+    fn ask(&mut self, asked: Asked, times: Times) {
+        let room = self.access.len() < ACCESS_MAX;
+        if let Some(known) = self.access.get_mut(&asked) {
+            known.count += times.count;
+            known.bytes = times.bytes;
+        } else if room {
+            self.access.insert(asked, times);
+        }
     }
 }
 
@@ -182,23 +244,23 @@ mod tests {
         let url = format!("sqlite:{}", folder.path().join("catalog.sqlite").display());
         let catalog = Catalog::new(catalog::Settings::new(url));
         let (one, other) = (Popularity::new(settings()), Popularity::new(settings()));
-        let shop: Arc<str> = "shop".into();
+        let pics: Arc<str> = "pics".into();
         for at in 0..30 {
-            let seen = one.note(&format!("/shop/a/b{at}/v1/w_400.webp"), &shop, 1000).unwrap();
+            let seen = one.note(&format!("/pics/a/b{at}/v1/w_400.webp"), &pics, 1000).unwrap();
             seen.add();
-            other.note(&format!("/shop/{at}/v0/thumb.auto"), &shop, 50).unwrap();
+            other.note(&format!("/pics/{at}/v0/thumb.auto"), &pics, 50).unwrap();
         }
-        one.note("/shop/a/v1/orig.jpg", &shop, 9).unwrap();
-        assert!(one.note("/", &shop, 9).is_none());
+        one.note("/pics/a/v1/orig.jpg", &pics, 9).unwrap();
+        assert!(one.note("/", &pics, 9).is_none());
         one.flush(&catalog).await.unwrap();
         other.flush(&catalog).await.unwrap();
-        let found = catalog.popularity("shop", settings().half_life, 10).await.unwrap();
+        let found = catalog.popularity(None, "pics", settings().half_life, 10).await.unwrap();
         let found: Vec<_> =
             found.iter().map(|one| (one.shape.as_str(), one.count.round(), one.bytes.round())).collect();
         assert_eq!(found, [("w_400.webp", 60.0, 1000.0), ("thumb.auto", 30.0, 50.0)]);
         // Told once.
         one.flush(&catalog).await.unwrap();
-        let again = catalog.popularity("shop", settings().half_life, 10).await.unwrap();
+        let again = catalog.popularity(None, "pics", settings().half_life, 10).await.unwrap();
         assert_eq!(again[0].count.round(), 60.0);
         assert!((again[0].share - 2.0 / 3.0).abs() < 0.01, "{again:?}");
     }
@@ -210,12 +272,12 @@ mod tests {
         let url = format!("sqlite:{}", folder.path().join("catalog.sqlite").display());
         let popularity = Popularity::new(settings());
         for _ in 0..5 {
-            popularity.note("/shop/a/v1/w_1.jpg", &"shop".into(), 10);
+            popularity.note("/pics/a/v1/w_1.jpg", &"pics".into(), 10);
             assert!(popularity.flush(&nowhere).await.is_err());
         }
         let catalog = Catalog::new(catalog::Settings::new(url));
         popularity.flush(&catalog).await.unwrap();
-        let found = catalog.popularity("shop", settings().half_life, 10).await.unwrap();
+        let found = catalog.popularity(None, "pics", settings().half_life, 10).await.unwrap();
         assert_eq!(found[0].count.round(), 5.0);
     }
 }

@@ -61,8 +61,9 @@ impl Sketch {
     }
 
     /// What is sure of each shape.
-    pub fn shapes(&self, category: &str) -> impl Iterator<Item = Shape> {
+    pub fn shapes(&self, owner: &str, category: &str) -> impl Iterator<Item = Shape> {
         self.shapes.iter().filter(|(_, place)| place.count > place.error).map(move |(shape, place)| Shape {
+            owner: owner.to_owned(),
             category: category.to_owned(),
             shape: shape.to_string(),
             count: place.count - place.error,
@@ -88,13 +89,13 @@ mod tests {
             }
         }
         assert!(sketch.shapes.len() <= 20);
-        let mut shapes: Vec<Shape> = sketch.shapes("shop").collect();
+        let mut shapes: Vec<Shape> = sketch.shapes("ann", "shop").collect();
         shapes.sort_by(|a, b| b.count.total_cmp(&a.count));
         assert_eq!((shapes[0].shape.as_str(), shapes[1].shape.as_str()), ("thumb.auto", "w_400.webp"));
         assert!(shapes[0].count > 1500.0 && shapes[0].count <= 2500.0, "never more than it was: {shapes:?}");
         assert_eq!(shapes[0].bytes, 20.0);
         sketch.fade(0.5);
-        let most = sketch.shapes("shop").map(|shape| shape.count).fold(0.0, f64::max);
+        let most = sketch.shapes("ann", "shop").map(|shape| shape.count).fold(0.0, f64::max);
         assert_eq!(most, shapes[0].count / 2.0);
     }
 }

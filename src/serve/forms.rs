@@ -38,9 +38,9 @@ pub(super) struct Forms {
 }
 
 impl Forms {
-    /// How many there are.
-    pub fn len(&self) -> usize {
-        self.files.len()
+    /// The files.
+    pub fn entries(&self) -> impl Iterator<Item = &Entry> {
+        self.files.iter().map(|(_, entry)| &**entry)
     }
 }
 

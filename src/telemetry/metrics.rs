@@ -84,7 +84,7 @@ declare! {
     Counter INGEST_BYTES = "fovea_ingest_bytes_total": "Bytes of originals that were taken";
     Histogram INGEST_SECONDS = "fovea_ingest_seconds": "From an upload's head to its record, by stage (body, store, record)";
     Counter JOB_CACHE = "fovea_job_cache_total": "Looks at jobs and assets, by tier (memory, shared, catalog) and outcome (hit, miss)";
-    Gauge STORAGE_BYTES = "fovea_storage_bytes": "Bytes that the catalog knows of, by kind (originals, variants)";
+    Gauge STORAGE_BYTES = "fovea_storage_bytes": "Bytes that the catalog knows of, by kind (originals, mezzanines, variants)";
 
     Counter FLEET_FLIGHTS = "fovea_fleet_flights_total": "Variants that the store did not hold, by how the fleet's lease went (led, followed, took_over, in_vain, unavailable)";
     Histogram FLEET_WAIT_SECONDS = "fovea_fleet_wait_seconds": "How long a variant was waited for that another process makes";

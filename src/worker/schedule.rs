@@ -60,6 +60,7 @@ async fn queue_due(parts: &Parts, name: &str, every: Duration, what: Sweep) -> R
 async fn sums(parts: &Parts) {
     let Ok(storage) = parts.catalog.storage().await else { return };
     metrics::gauge!(names::STORAGE_BYTES, "kind" => "originals").set(storage.originals as f64);
+    metrics::gauge!(names::STORAGE_BYTES, "kind" => "mezzanines").set(storage.mezzanines as f64);
     metrics::gauge!(names::STORAGE_BYTES, "kind" => "variants").set(storage.variants as f64);
 }
 

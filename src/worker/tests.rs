@@ -167,6 +167,9 @@ async fn what_nobody_wants_a_variant_of_gets_its_mezzanines() {
     let made = bench.ended(&made.id).await;
     assert_eq!(made.state, JobState::Completed, "{made:?}");
     assert!(made.result["mezzanines"].as_u64() >= Some(1), "{made:?}");
+    let bytes = bench.parts.catalog.versions(None, "shoes", "wide.jpg").await.unwrap()[0].mezzanine_bytes;
+    assert!(bytes > 1000, "{bytes}");
+    assert_eq!(bench.parts.catalog.storage().await.unwrap().mezzanines, bytes);
     // Asked again they are there; a small picture has none, and a missing one is nobody's passing trouble.
     let subject = async |asset: &str| {
         let version = bench.parts.catalog.versions(None, "shoes", asset).await.unwrap().remove(0).version;

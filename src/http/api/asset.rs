@@ -29,7 +29,7 @@ pub struct Whole {
     pub versions: Vec<VersionView>,
     /// The variants made of it.
     pub variants: Vec<VariantView>,
-    /// Bytes of all originals and variants.
+    /// Bytes of all originals, their reduced forms and variants.
     pub bytes_total: u64,
     /// How often it was asked for, by day and variant, the youngest day first; a variant of no name is the original.
     pub access: Vec<AccessView>,
@@ -84,7 +84,7 @@ pub async fn get(
     let history = api.catalog.events(0, &filter, HISTORY_MAX).await?;
     let access = api.catalog.access(sees, filter.category.as_deref().unwrap_or_default(), &asset.id).await?;
     let access = access.into_iter().map(|Access { day, variant, count, .. }| AccessView { day, variant, count });
-    let originals: u64 = versions.iter().map(|version| version.bytes).sum();
+    let originals: u64 = versions.iter().map(|version| version.bytes + version.mezzanine_bytes).sum();
     let bytes_total = originals + variants.iter().map(|variant| variant.bytes).sum::<u64>();
     let (owner, category) = (asset.owner.clone(), asset.category.clone());
     let whole = Whole {

@@ -6,8 +6,8 @@ use axum::Json;
 use axum::body::Body;
 use axum::extract::{FromRequest as _, Multipart, State};
 use axum::response::{IntoResponse, Response};
-use http::header::{CONTENT_LENGTH, LOCATION};
-use http::{HeaderMap, HeaderValue, Request, StatusCode};
+use http::header::CONTENT_LENGTH;
+use http::{HeaderMap, Request};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -15,7 +15,7 @@ use super::Api;
 use super::extract::{Asked, Caller, Place, Told, bad_query, header};
 use super::links::split;
 use super::recent::Question;
-use super::wire::{Accepted, AssetView, Begun, Paged, ProblemDocument, job_path};
+use super::wire::{Accepted, AssetView, Begun, Paged, ProblemDocument, accepted, job_path};
 use crate::auth::Role;
 use crate::catalog::AssetFilter;
 use crate::http::client;
@@ -30,14 +30,6 @@ const FILES_MAX: usize = 200;
 const FIELD_BYTES_MAX: usize = 64 << 10;
 /// Most characters of an `Idempotency-Key`.
 const IDEMPOTENCY_MAX: usize = 255;
-
-/// A list of accepted originals with where the first one's job is.
-pub(super) fn accepted(body: impl Serialize, job: &str) -> Response {
-    let location = HeaderValue::try_from(job_path(job)).ok();
-    let mut response = (StatusCode::ACCEPTED, Json(body)).into_response();
-    location.map(|location| response.headers_mut().insert(LOCATION, location));
-    response
-}
 
 /// What request and query say of an upload.
 pub(super) fn order(
@@ -106,9 +98,7 @@ pub async fn put(
         return Err(Problem::from(&Error::TooLarge { bytes_max }));
     }
     let taken = api.ingest.take(order, body.into_data_stream()).await.map_err(|error| Problem::from(&error))?;
-    let answer = api.taken(taken);
-    let job = answer.job_id.clone();
-    Ok(accepted(answer, &job))
+    Ok(api.taken(taken).into_response())
 }
 
 /// What became of the files of a form.
@@ -279,9 +269,7 @@ pub async fn fetch(
     order.file_name = told.filename.or_else(|| Some(path.to_owned()));
     order.origin = "fetch";
     let taken = api.ingest.fetch(order, &told.url).await.map_err(|error| Problem::from(&error))?;
-    let answer = api.taken(taken);
-    let job = answer.job_id.clone();
-    Ok(accepted(answer, &job))
+    Ok(api.taken(taken).into_response())
 }
 
 /// List assets, by category and id.
@@ -336,6 +324,5 @@ pub async fn delete(
     api.recent.changed(&Question::asset(None, &category, &id, None), api.catalog.last_known_event());
     // This process forgets it at once; the job sees to the store, and to every other.
     api.origin.purge(&Purge::Asset { category, id }).await.map_err(|error| Problem::from(&error))?;
-    let body = Begun { status_url: job_path(&job_id), job_id: job_id.clone(), urls: Default::default() };
-    Ok(accepted(body, &job_id))
+    Ok(Begun::new(job_id, Default::default()).into_response())
 }

@@ -73,8 +73,12 @@ impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Place<T
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         let path = Path::<T>::from_request_parts(parts, state).await;
-        path.map(|Path(names)| Self(names))
-            .map_err(|error| Problem::from(Refusal::BadPath).with_detail(error.to_string()))
+        let bad = |detail: String| Problem::from(Refusal::BadPath).with_detail(detail);
+        // No name has one, and not every catalog could look for it.
+        if parts.uri.path().contains("%00") {
+            return Err(bad("a path holds no NUL".to_owned()));
+        }
+        path.map(|Path(names)| Self(names)).map_err(|error| bad(error.to_string()))
     }
 }
 
@@ -94,7 +98,11 @@ impl<S: Sync> FromRequestParts<S> for Asked {
             Ok((decode(name)?, decode(value)?))
         });
         let pairs: Result<Vec<_>, std::str::Utf8Error> = pairs.collect();
-        pairs.map(Self).map_err(|_| bad_query("the query is not UTF-8"))
+        let pairs = pairs.map_err(|_| bad_query("the query is not UTF-8"))?;
+        if pairs.iter().any(|(_, value)| value.contains('\0')) {
+            return Err(bad_query("a query holds no NUL"));
+        }
+        Ok(Self(pairs))
     }
 }
 
@@ -157,6 +165,9 @@ impl<T: DeserializeOwned, S: Sync> FromRequest<S> for Told<T> {
         let bytes = body(request.into_body(), BODY_BYTES_MAX).await?;
         // A request without a body says nothing, which may be enough.
         let text: &[u8] = if bytes.is_empty() { b"{}" } else { &bytes };
+        if memchr::memmem::find(text, b"\\u0000").is_some() {
+            return Err(Problem::from(Refusal::BadBody).with_detail("a text holds no NUL"));
+        }
         let read = serde_json::from_slice(text);
         read.map(Self).map_err(|error| Problem::from(Refusal::BadBody).with_detail(error.to_string()))
     }
@@ -198,6 +209,7 @@ mod tests {
         assert!(asked("limit=x").await.unwrap().limit().is_err());
         assert!(asked("asset=shop").await.unwrap().asset().is_err());
         assert!(asked("a=%ff").await.is_err());
+        assert!(asked("cursor=%00x").await.is_err());
         assert_eq!(asked("").await.unwrap().limit(), Ok(PAGE));
     }
 }

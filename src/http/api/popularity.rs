@@ -26,7 +26,7 @@ pub struct Shape {
     pub bytes: u64,
 }
 
-/// Which variants a category's traffic asks for, the most popular first.
+/// Which variants a category's traffic asks for, the most popular first: of the owner's own assets where they have owners.
 #[utoipa::path(
     get, path = "/v1/popularity/{category}", tag = "queue",
     params(("category" = String, Path), ("limit" = Option<u32>, Query)),
@@ -38,11 +38,13 @@ pub async fn popularity(
     Place(category): Place<String>,
     asked: Asked,
 ) -> Result<Json<Vec<Shape>>, Problem> {
-    caller.at_least_in(Role::Viewer, &category)?;
+    let principal = caller.at_least_in(Role::Viewer, &category)?;
     if api.origin.policy(&category).is_none() {
         return Err(Problem::from(&crate::serve::Error::NoCategory(category)));
     }
-    let popular = api.catalog.popularity(&category, api.settings.half_life, asked.limit()?).await?;
+    // Of a plain source's pictures nobody is the owner.
+    let owner = principal.sees().filter(|_| api.ingest.takes(&category));
+    let popular = api.catalog.popularity(owner, &category, api.settings.half_life, asked.limit()?).await?;
     let shape = |found: crate::catalog::Popular| Shape {
         variant: found.shape,
         count: found.count,

@@ -8,6 +8,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse as _, Response};
 use http::StatusCode;
+use http::header::CONTENT_TYPE;
 use serde::{Deserialize, Serialize};
 use subtle::ConstantTimeEq as _;
 use utoipa::ToSchema;
@@ -74,7 +75,7 @@ pub async fn depth(State(api): State<Arc<Api>>, caller: Caller) -> Result<Json<Q
         status: count.state.to_string(),
         jobs: count.jobs,
     };
-    let rows = depth.counts.iter().filter(|count| !count.state.ended()).map(row).collect();
+    let rows = depth.counts.iter().filter(|count| count.jobs > 0 && !count.state.ended()).map(row).collect();
     let minute_ago = api.catalog.now_ms() - 60_000;
     let (completed, failed) = api.catalog.ended_since(principal.sees(), minute_ago).await?;
     let ended = completed + failed;
@@ -118,7 +119,8 @@ pub struct StatisticsView {
     pub wait: BTreeMap<String, TimingView>,
     /// From the start to the end, by kind of work.
     pub run: BTreeMap<String, TimingView>,
-    /// Over all kinds, by stage: `wait` in the queue, `run` by workers, `total`, and `variant`, the making of each.
+    /// Over all kinds, by stage: `wait` in the queue, `run` by workers, `total`; `inspect`, the look at each original, and `variant`,
+    /// the making of each.
     pub stages: BTreeMap<String, TimingView>,
     /// Variants that were made.
     pub variants: u64,
@@ -317,9 +319,16 @@ pub struct Cleared {
     pub cancelled: u64,
 }
 
-/// What is asked back before the queue is cleared.
+/// What is asked back before the queue is cleared: a problem document with what solves it.
 #[derive(Serialize, ToSchema)]
 pub struct Confirm {
+    /// `urn:fovea:problem:` and the code.
+    #[serde(rename = "type")]
+    pub kind: &'static str,
+    /// What kind of problem it is, for people.
+    pub title: &'static str,
+    /// The status.
+    pub status: u16,
     /// Send it along, within a minute.
     pub confirmation: String,
     /// For how long it holds, seconds.
@@ -343,13 +352,17 @@ pub async fn clear(State(api): State<Arc<Api>>, caller: Caller, Told(told): Told
     let principal = caller.at_least(Role::Admin)?;
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
     let Some(given) = told.confirmation else {
+        let status = StatusCode::PRECONDITION_REQUIRED;
         let confirm = Confirm {
+            kind: "urn:fovea:problem:confirmation-needed",
+            title: "A confirmation is needed",
+            status: status.as_u16(),
             confirmation: confirmation(&principal.key, now),
             expires_s: CONFIRMED_S,
             code: "confirmation-needed",
             detail: "this cancels all that waits; repeat the request with this confirmation in its body",
         };
-        return Ok((StatusCode::PRECONDITION_REQUIRED, Json(confirm)).into_response());
+        return Ok((status, [(CONTENT_TYPE, "application/problem+json")], Json(confirm)).into_response());
     };
     if !confirmed(&given, &principal.key, now) {
         return Err(Problem::from(Refusal::Forbidden).with_detail("the confirmation is wrong or too old: ask anew"));

@@ -5,15 +5,14 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 
 use axum::extract::State;
-use axum::response::Response;
+use axum::response::{IntoResponse as _, Response};
 use http::HeaderMap;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::Api;
-use super::assets::accepted;
 use super::extract::{Caller, Told, bad_query, header};
-use super::wire::{Begun, Named, ProblemDocument, job_path};
+use super::wire::{Begun, Named, ProblemDocument, accepted};
 use crate::auth::{Principal, Role};
 use crate::base::{Digest, Size};
 use crate::catalog::{self, Idempotency};
@@ -44,6 +43,12 @@ pub struct NewJobs {
     variants: Vec<String>,
     /// `critical`, `high`, `normal` or `low`.
     priority: Option<String>,
+}
+
+impl NewJobs {
+    fn of_one(asset: Named, variant: String, priority: Option<String>) -> Self {
+        Self { asset: Some(asset), assets: Vec::new(), variants: vec![variant], priority }
+    }
 }
 
 /// Have variants made of an asset, or of many.
@@ -101,12 +106,7 @@ pub async fn resize(
     }
     let mut options = Options::default();
     options.add("w", told.width).add("h", told.height).add("fit", told.fit).add("q", told.quality);
-    let jobs = NewJobs {
-        asset: Some(told.asset),
-        assets: Vec::new(),
-        variants: vec![options.variant(told.format)],
-        priority: told.priority,
-    };
+    let jobs = NewJobs::of_one(told.asset, options.variant(told.format), told.priority);
     begin(&api, caller.at_least(Role::Uploader)?, &headers, jobs).await
 }
 
@@ -146,12 +146,7 @@ pub async fn crop(
     let region = format!("{}:{}:{}:{}", told.x, told.y, told.width, told.height);
     let mut options = Options::default();
     options.add("crop", Some(region)).add("q", told.quality);
-    let jobs = NewJobs {
-        asset: Some(told.asset),
-        assets: Vec::new(),
-        variants: vec![options.variant(told.format)],
-        priority: told.priority,
-    };
+    let jobs = NewJobs::of_one(told.asset, options.variant(told.format), told.priority);
     begin(&api, caller.at_least(Role::Uploader)?, &headers, jobs).await
 }
 
@@ -204,12 +199,12 @@ async fn begin(api: &Api, principal: &Principal, headers: &HeaderMap, told: NewJ
     let jobs = if many { queue::batch(&principal.owner, jobs) } else { jobs };
     let pushed = api.queue.push(jobs, Some(api.settings.queue_max)).await?;
     let job_id = pushed.into_iter().next().map(|pushed| pushed.id).ok_or(catalog::Error::NotFound)?;
-    let body = Begun { status_url: job_path(&job_id), job_id: job_id.clone(), urls };
+    let body = Begun::new(job_id, urls);
     if let Some(idempotency) = idempotency {
         let answer = serde_json::to_value(&body).unwrap_or_default();
         api.catalog.keep_answer(&principal.owner, &idempotency, answer).await?;
     }
-    Ok(accepted(body, &job_id))
+    Ok(body.into_response())
 }
 
 /// What to make anew.
@@ -241,8 +236,7 @@ pub async fn reprocess(
     let jobs = queue::reprocess(owner, &told.category, trace);
     let pushed = api.queue.push(jobs, Some(api.settings.queue_max)).await?;
     let job_id = pushed.into_iter().next().map(|pushed| pushed.id).ok_or(catalog::Error::NotFound)?;
-    let body = Begun { status_url: job_path(&job_id), job_id: job_id.clone(), urls: BTreeMap::new() };
-    Ok(accepted(body, &job_id))
+    Ok(Begun::new(job_id, BTreeMap::new()).into_response())
 }
 
 /// A picture to cut into tiles.
@@ -306,8 +300,7 @@ pub async fn pyramid(
     }
     let pushed = api.queue.push(jobs, Some(api.settings.queue_max)).await?;
     let job_id = pushed.into_iter().next().map(|pushed| pushed.id).ok_or(catalog::Error::NotFound)?;
-    let body = Begun { status_url: job_path(&job_id), job_id: job_id.clone(), urls: BTreeMap::new() };
-    Ok(accepted(body, &job_id))
+    Ok(Begun::new(job_id, BTreeMap::new()).into_response())
 }
 
 /// One asset of a request.

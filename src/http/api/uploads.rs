@@ -11,9 +11,9 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::Api;
-use super::assets::{accepted, order};
+use super::assets::order;
 use super::extract::{Asked, Caller, Place, Told, bad_query};
-use super::wire::{Accepted, Begun, ProblemDocument, job_path};
+use super::wire::{Accepted, Begun, ProblemDocument};
 use crate::auth::Role;
 use crate::http::client;
 use crate::http::problem::Problem;
@@ -111,12 +111,9 @@ pub async fn complete(
     let principal = caller.at_least(Role::Uploader)?;
     let done = api.ingest.completed(principal.sees(), &id).await.map_err(|error| Problem::from(&error))?;
     if let Some(job_id) = done.and_then(|upload| upload.job) {
-        let body = Begun { status_url: job_path(&job_id), job_id: job_id.clone(), urls: BTreeMap::new() };
-        return Ok(accepted(body, &job_id));
+        return Ok(Begun::new(job_id, BTreeMap::new()).into_response());
     }
     let trace = client::trace(&headers).map(|trace| trace.to_string());
     let taken = api.ingest.complete(principal.sees(), &id, trace).await.map_err(|error| Problem::from(&error))?;
-    let answer = api.taken(taken);
-    let job = answer.job_id.clone();
-    Ok(accepted(answer, &job))
+    Ok(api.taken(taken).into_response())
 }

@@ -2,6 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use axum::Json;
+use axum::response::{IntoResponse, Response};
+use http::header::LOCATION;
+use http::{HeaderValue, StatusCode};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -103,6 +107,33 @@ pub struct Begun {
     pub urls: BTreeMap<String, String>,
 }
 
+impl Begun {
+    /// A job, and what it will make.
+    pub fn new(job_id: String, urls: BTreeMap<String, String>) -> Self {
+        Self { status_url: job_path(&job_id), job_id, urls }
+    }
+}
+
+/// 202, with where the job's state is.
+pub(super) fn accepted(body: impl Serialize, job: &str) -> Response {
+    let location = HeaderValue::try_from(job_path(job)).ok();
+    let mut response = (StatusCode::ACCEPTED, Json(body)).into_response();
+    location.map(|location| response.headers_mut().insert(LOCATION, location));
+    response
+}
+
+impl IntoResponse for Accepted {
+    fn into_response(self) -> Response {
+        accepted(&self, &self.job_id)
+    }
+}
+
+impl IntoResponse for Begun {
+    fn into_response(self) -> Response {
+        accepted(&self, &self.job_id)
+    }
+}
+
 /// A page of a list.
 #[derive(Serialize, ToSchema)]
 pub struct Paged<T> {
@@ -199,6 +230,8 @@ pub struct VersionView {
     pub job_id: String,
     /// Unix milliseconds.
     pub uploaded_ms: i64,
+    /// Bytes of its reduced forms, which variants are made from.
+    pub mezzanine_bytes: u64,
 }
 
 impl From<Version> for VersionView {
@@ -220,6 +253,7 @@ impl From<Version> for VersionView {
             metadata: version.facts,
             job_id: version.job,
             uploaded_ms: version.uploaded_ms,
+            mezzanine_bytes: version.mezzanine_bytes,
         }
     }
 }

@@ -1,5 +1,7 @@
 //! `inspect`: an upload is looked at whole, and then goes on to its variants.
 
+use std::time::Instant;
+
 use serde_json::json;
 
 use super::super::Parts;
@@ -25,6 +27,7 @@ pub async fn perform(
     let subject = subject(job)?;
     let version = subject.version.as_deref().unwrap_or("v0");
     let path = asset_path(&subject.category, &subject.asset, version, "info.json");
+    let begun = Instant::now();
     let examined = match parts.origin.examine(&path, deadline).await {
         Ok(examined) => examined,
         Err(error) => {
@@ -42,6 +45,7 @@ pub async fn perform(
         height: side("height"),
         profile: facts["icc_profile"].as_str().map(str::to_owned),
         facts: facts.clone(),
+        ms: begun.elapsed().as_millis() as u64,
     };
     parts.catalog.record_inspected(job, Ok(found)).await.map_err(of_catalog)?;
     let mut wanted = variants;
@@ -51,7 +55,7 @@ pub async fn perform(
             wanted.push(variant.clone());
         }
     }
-    let popular = if prewarm { popular(parts, subject, version, &wanted).await } else { Vec::new() };
+    let popular = if prewarm { popular(parts, &job.owner, subject, version, &wanted).await } else { Vec::new() };
     let result = json!({ "metadata": facts });
     if wanted.is_empty() && popular.is_empty() {
         let follow = mezzanines(parts, job, subject, side("width")).into_iter().collect();
@@ -70,11 +74,12 @@ fn mezzanines(parts: &Parts, job: &Job, subject: &Subject, width: u32) -> Option
     (width > least).then(|| NewJob { trace: job.trace.clone(), ..next })
 }
 
-/// What the category's traffic asks for beside what is made anyway, as far down as its settings say. An upload does not fail by
+/// What traffic asks for of the owner's assets in the category, beside what is made anyway, as far down as its settings say. An upload does not fail by
 /// what nobody named for it.
-async fn popular(parts: &Parts, subject: &Subject, version: &str, named: &[String]) -> Vec<String> {
+async fn popular(parts: &Parts, owner: &str, subject: &Subject, version: &str, named: &[String]) -> Vec<String> {
     let Some(coverage) = parts.settings.coverage.get(&subject.category) else { return Vec::new() };
-    let list = match parts.catalog.popularity(&subject.category, parts.settings.half_life, SHAPES_MAX).await {
+    let half_life = parts.settings.half_life;
+    let list = match parts.catalog.popularity(Some(owner), &subject.category, half_life, SHAPES_MAX).await {
         Ok(list) => list,
         Err(error) => {
             tracing::debug!(%error, "what is popular could not be read");

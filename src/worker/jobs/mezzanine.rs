@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::super::Parts;
-use super::super::verdict::{Verdict, of_serve};
+use super::super::verdict::{Verdict, of_catalog, of_serve};
 use super::subject;
 use crate::base::Deadline;
 use crate::plan::asset_path;
@@ -15,5 +15,6 @@ pub async fn perform(parts: &Parts, job: &Job, deadline: Deadline) -> Result<End
     let version = subject.version.as_deref().unwrap_or("v0");
     let path = asset_path(&subject.category, &subject.asset, version, "info.json");
     let made = parts.origin.mezzanines(&path, deadline).await.map_err(|error| of_serve(&error, &subject.category))?;
-    Ok(Ended::Completed { result: json!({ "mezzanines": made }), follow: Vec::new() })
+    parts.catalog.record_mezzanines(job, made.bytes).await.map_err(of_catalog)?;
+    Ok(Ended::Completed { result: json!({ "mezzanines": made.count }), follow: Vec::new() })
 }
