@@ -62,7 +62,7 @@ impl Catalog {
                         "INSERT INTO popularity (owner, category, shape, n, at_ms, bytes) VALUES ($1, $2, $3, $4, $5, $6)
                          ON CONFLICT (owner, category, shape) DO UPDATE
                          SET n = excluded.n, at_ms = excluded.at_ms, bytes = excluded.bytes",
-                        values![&category, shape, all, now, bytes],
+                        values![&owner, &category, shape, all, now, bytes],
                     )
                     .await?;
                     touched.insert((owner, category));
