@@ -12,10 +12,11 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::Api;
+use super::begun::{Accepted, Begun, accepted, job_path};
 use super::extract::{Asked, Caller, Place, Told, bad_query, header};
 use super::links::split;
 use super::recent::Question;
-use super::wire::{Accepted, AssetView, Begun, Paged, ProblemDocument, accepted, job_path};
+use super::wire::{AssetView, Paged, ProblemDocument};
 use crate::auth::Role;
 use crate::catalog::AssetFilter;
 use crate::http::client;

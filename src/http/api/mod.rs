@@ -5,6 +5,7 @@
 
 mod asset;
 mod assets;
+mod begun;
 mod docs;
 mod downloads;
 mod events;

@@ -8,8 +8,9 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::Api;
+use super::begun::Accepted;
 use super::extract::{Caller, Told};
-use super::wire::{Accepted, ProblemDocument};
+use super::wire::ProblemDocument;
 use crate::auth::Role;
 use crate::http::problem::{Problem, Refusal};
 use crate::ingest::notifications::{Message, Outcome, RECORDS_MAX};

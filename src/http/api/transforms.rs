@@ -11,8 +11,9 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::Api;
+use super::begun::{Begun, accepted};
 use super::extract::{Caller, Told, bad_query, header};
-use super::wire::{Begun, Named, ProblemDocument, accepted};
+use super::wire::{Named, ProblemDocument};
 use crate::auth::{Principal, Role};
 use crate::base::{Digest, Size};
 use crate::catalog::{self, Idempotency};

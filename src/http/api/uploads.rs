@@ -12,8 +12,9 @@ use utoipa::ToSchema;
 
 use super::Api;
 use super::assets::order;
+use super::begun::{Accepted, Begun};
 use super::extract::{Asked, Caller, Place, Told, bad_query};
-use super::wire::{Accepted, Begun, ProblemDocument};
+use super::wire::ProblemDocument;
 use crate::auth::Role;
 use crate::http::client;
 use crate::http::problem::Problem;
