@@ -203,11 +203,12 @@ impl<'a> Channel<'a> {
     ) -> Result<Self, Irregular> {
         let (across, down) = frame.sampling();
         let factors = (across / component.sampling.0, down / component.sampling.1);
-        let finest = factors == (1, 1);
+        // Four values of luma are averaged under one of chroma, which comes out at half size also where it is as fine as luma.
+        let averaged = factors == (1, 1) && frame.components.first().is_some_and(|luma| std::ptr::eq(luma, component));
         // Reduced, a coarser block comes out at the size of the luma that it belongs to; whole, it is interpolated.
         let (points, upsampling) = match (eighths, form) {
             (8, _) => ((Points::Eight, Points::Eight), (factors.0 as usize, factors.1 as usize)),
-            (_, Form::Halves) if finest && eighths == 4 => ((Points::Eight, Points::Eight), (1, 1)),
+            (_, Form::Halves) if averaged && eighths == 4 => ((Points::Eight, Points::Eight), (1, 1)),
             _ => {
                 let points = |factor: u32| Points::of(eighths * factor).ok_or(Irregular);
                 ((points(factors.0)?, points(factors.1)?), (1, 1))
