@@ -1,5 +1,6 @@
 //! Several processes over one broker, one PostgreSQL and one bucket: purges, and who makes what.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
@@ -100,8 +101,10 @@ async fn each_cold_variant_is_made_once_in_the_fleet() {
         let (origin, url) = (&origins[client % 3], &urls[client % urls.len()]);
         async move { (url, origin.get(url).await) }
     });
-    let mut bodies = std::collections::BTreeMap::new();
-    for (url, answer) in join_all(clients).await {
+    let (begun, mut bodies) = (Instant::now(), BTreeMap::new());
+    let answers = join_all(clients).await;
+    let took = begun.elapsed();
+    for (url, answer) in answers {
         assert_eq!(answer.status, 200, "{url}: {answer:?}");
         let first = bodies.entry(url).or_insert_with(|| answer.body.clone());
         assert!(*first == answer.body, "{url} is one variant, whoever answers");
@@ -111,13 +114,16 @@ async fn each_cold_variant_is_made_once_in_the_fleet() {
         let counts = origins.iter().map(|origin| origin.metric(name, labels));
         join_all(counts).await.iter().sum::<f64>()
     };
-    let outcomes: Vec<(&str, f64)> = join_all(
-        ["led", "followed", "took_over", "in_vain", "unavailable"]
-            .map(async |outcome| (outcome, count("fovea_fleet_flights_total", &[outcome]).await)),
-    )
-    .await;
-    assert_eq!(count("fovea_render_variants_total", &[]).await, 20.0, "{outcomes:?}");
-    assert!(outcomes[1].1 > 0.0, "{outcomes:?}");
+    let made = count("fovea_render_variants_total", &[]).await;
+    let mut outcomes = BTreeMap::new();
+    for outcome in ["led", "followed", "took_over", "in_vain", "unavailable"] {
+        outcomes.insert(outcome, count("fovea_fleet_flights_total", &[outcome]).await);
+    }
+    println!("500 clients at 3 origins, 20 cold variants: {made} made in {took:?}; {outcomes:?}");
+    assert!(outcomes["led"] == 20.0 && outcomes["followed"] > 0.0, "{outcomes:?}");
+    // Nobody gives up on another before two seconds have passed; on a machine that is so slow somebody may.
+    assert_eq!(made, 20.0 + outcomes["in_vain"], "{outcomes:?}");
+    assert!(took > Duration::from_secs(2) || outcomes["in_vain"] == 0.0, "{took:?}, {outcomes:?}");
 }
 
 #[tokio::test]

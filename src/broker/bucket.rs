@@ -163,11 +163,12 @@ impl Bucket {
         }
         let done = tokio::time::timeout(self.settings.timeout, asked).await;
         let done = done.unwrap_or_else(|_| Err(Error::Unavailable("no answer in time".to_owned())));
-        if done.as_ref().is_err_and(Error::passes) {
+        if let Err(error) = &done {
             self.stream.doubt();
             *self.store.lock() = None;
             // Where there is no connection, asking costs nothing.
-            *self.rest_until.lock() = self.broker.up().is_ok().then(|| Instant::now() + REST);
+            let rests = error.passes() && self.broker.up().is_ok();
+            *self.rest_until.lock() = rests.then(|| Instant::now() + REST);
         }
         done
     }

@@ -28,9 +28,9 @@ pub(super) fn judged(error: &(dyn std::error::Error + 'static)) -> Error {
     let mut cause = Some(error);
     while let Some(one) = cause {
         if let Some(said) = one.downcast_ref::<jetstream::Error>() {
-            // What begins with 5 is a cluster without a leader, or a server without resources: it passes.
+            // A cluster without a leader passes; resources that are too few do not.
             return match said.code() {
-                503 | 500 => Error::Unavailable(said.to_string()),
+                503 => Error::Unavailable(said.to_string()),
                 _ => Error::Refused(said.to_string()),
             };
         }

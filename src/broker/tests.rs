@@ -134,7 +134,7 @@ fn words(numbers: std::ops::Range<usize>) -> Vec<Message> {
     numbers.map(word).collect()
 }
 
-const SILENCE: Duration = Duration::from_secs(5);
+const SILENCE: Duration = Duration::from_secs(4);
 
 /// The numbers of the words that are heard until nothing more is.
 async fn heard(following: &mut Following) -> Vec<usize> {

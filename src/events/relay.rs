@@ -60,10 +60,19 @@ impl Relay {
 
     /// Moves events until it is told to stop, and gives the lease back then.
     pub async fn keep(self, mut stopped: watch::Receiver<bool>) {
+        let mut refused = String::new();
         while !*stopped.borrow() {
             match self.lead(&mut stopped).await {
                 Ended::Stopped => break,
                 Ended::Outdone => {}
+                // Said once: it is tried again every second.
+                Ended::Broker(error) if !error.passes() => {
+                    let why = error.to_string();
+                    if refused != why {
+                        tracing::error!(why, "events are not relayed");
+                        refused = why;
+                    }
+                }
                 ended => tracing::debug!(%ended, "events are not relayed for now"),
             }
             gauge!(names::EVENTS_LEADING).set(0.0);

@@ -12,6 +12,7 @@ use crate::broker::{self, Heard, Settings};
 use crate::catalog::{self, Catalog, NewEvent};
 
 const WITHIN: Duration = Duration::from_secs(30);
+const SILENCE: Duration = Duration::from_secs(4);
 
 struct Fleet {
     url: String,
@@ -55,7 +56,7 @@ impl Fleet {
     async fn messages(&self) -> Vec<(String, EventMessage)> {
         let log = self.log();
         // From before its first message: the place of one who follows a log while it is empty.
-        let (mut following, _) = log.follow(Some(&log.beginning().await.unwrap()), WITHIN).await.unwrap();
+        let (mut following, _) = log.follow(Some(&log.beginning().await.unwrap()), SILENCE).await.unwrap();
         let mut all = Vec::new();
         while let Heard::Message(told) = following.next().await.unwrap() {
             all.push((told.subject, serde_json::from_slice(&told.payload).unwrap()));

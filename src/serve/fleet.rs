@@ -168,11 +168,19 @@ struct Follower<'a> {
 
 impl Follower<'_> {
     async fn by_broker(self, log: &Log) {
-        let mut place = None;
+        let (mut place, mut refused) = (None, String::new());
         loop {
             match self.hear(log, &mut place).await {
                 Ok(never) => match never {},
-                Err(error) => tracing::debug!(%error, "the log of purges is followed anew"),
+                Err(error) if error.passes() => tracing::debug!(%error, "the log of purges is followed anew"),
+                // Said once: it is tried again all the time.
+                Err(error) => {
+                    let why = error.to_string();
+                    if refused != why {
+                        tracing::error!(why, "the log of purges cannot be followed; what is in memory is not trusted");
+                        refused = why;
+                    }
+                }
             }
             self.origin.distrust();
             tokio::time::sleep(FOLLOW_AGAIN).await;

@@ -37,12 +37,15 @@ const UNMEASURED: Duration = Duration::from_secs(5);
 /// How often it is estimated anew how long that is.
 const ESTIMATE_EVERY: Duration = Duration::from_secs(1);
 
-/// Bounds of a wait for another's variant.
-const PATIENCE_MIN: Duration = Duration::from_millis(250);
+/// Bounds of a wait for another's variant. The least is for its way into the store and a busy machine, not for the work.
+const PATIENCE_MIN: Duration = Duration::from_secs(2);
 const PATIENCE_MAX: Duration = Duration::from_secs(15);
 
-/// How much of a measured time is the latest one's.
-const LATEST: f64 = 0.2;
+/// How much of a mean the latest time is, and of the mean deviation; how many of these are added: as TCP estimates how long an answer
+/// takes, <https://www.rfc-editor.org/rfc/rfc6298>.
+const MEAN_SHARE: f64 = 1.0 / 8.0;
+const DEVIATION_SHARE: f64 = 1.0 / 4.0;
+const DEVIATIONS: f64 = 4.0;
 
 /// What a process shares its flights by.
 #[derive(Debug)]
@@ -73,9 +76,16 @@ impl Drop for Making<'_> {
     }
 }
 
-/// How long making a variant takes, in seconds, by what comes out.
+/// How long making a variant takes, by what comes out.
 #[derive(Debug, Default)]
-struct Paces(Mutex<BTreeMap<&'static str, f64>>);
+struct Paces(Mutex<BTreeMap<&'static str, Pace>>);
+
+/// In seconds.
+#[derive(Clone, Copy, Debug)]
+struct Pace {
+    mean: f64,
+    deviation: f64,
+}
 
 /// How a variant that the store does not hold is come by.
 pub(super) enum Turn {
@@ -111,14 +121,20 @@ impl Fleet {
 impl Paces {
     /// Notes how long making a variant took.
     pub fn note(&self, output: &'static str, time: Duration) {
+        let seconds = time.as_secs_f64();
         let mut paces = self.0.lock();
-        let seconds = paces.entry(output).or_insert(time.as_secs_f64());
-        *seconds += LATEST * (time.as_secs_f64() - *seconds);
+        let Some(pace) = paces.get_mut(output) else {
+            paces.insert(output, Pace { mean: seconds, deviation: seconds / 2.0 });
+            return;
+        };
+        pace.deviation += DEVIATION_SHARE * ((seconds - pace.mean).abs() - pace.deviation);
+        pace.mean += MEAN_SHARE * (seconds - pace.mean);
     }
 
     /// How long it would take here, behind what is being made already: so long another's is waited for.
     fn patience(&self, output: &'static str, ahead: usize, threads: usize) -> Duration {
-        let one = self.0.lock().get(output).copied().unwrap_or(UNMEASURED.as_secs_f64());
+        let pace = self.0.lock().get(output).copied();
+        let one = pace.map_or(UNMEASURED.as_secs_f64(), |pace| pace.mean + DEVIATIONS * pace.deviation);
         let all = one * (1.0 + ahead as f64 / threads.max(1) as f64);
         Duration::from_secs_f64(all.min(PATIENCE_MAX.as_secs_f64())).max(PATIENCE_MIN)
     }
@@ -159,8 +175,11 @@ impl Origin {
     async fn wait_for(&self, fleet: &Fleet, wanted: &Wanted, key: &str, mut waiting: Waiting, work: &Work) -> Turn {
         let begun = Instant::now();
         let most = work.deadline().left() / 2;
-        let left = || {
-            let patience = fleet.paces.patience(wanted.output(), fleet.making(), self.renderer.pool().threads());
+        // Of what is made here, what was begun while this one waits would be before it, too.
+        let mut ahead = 0;
+        let mut left = || {
+            ahead = fleet.making().max(ahead);
+            let patience = fleet.paces.patience(wanted.output(), ahead, self.renderer.pool().threads());
             patience.min(most).saturating_sub(begun.elapsed())
         };
         let make = |lease: Option<Lease>| {
@@ -211,8 +230,8 @@ mod tests {
         let paces = Paces::default();
         assert_eq!(paces.patience("webp", 0, 2), UNMEASURED);
         paces.note("webp", Duration::from_secs(1));
-        assert_eq!(paces.patience("webp", 0, 2), Duration::from_secs(1));
-        assert_eq!(paces.patience("webp", 4, 2), Duration::from_secs(3), "four wait for two threads");
+        assert_eq!(paces.patience("webp", 0, 2), Duration::from_secs(3));
+        assert_eq!(paces.patience("webp", 4, 2), Duration::from_secs(9), "four are made by two threads");
         assert_eq!(paces.patience("avif", 0, 2), UNMEASURED, "each format has its own pace");
         for _ in 0..50 {
             paces.note("webp", Duration::from_millis(2));

@@ -29,7 +29,7 @@ while read -r what; do
     esac
     echo done
 done
-kill -KILL $server
+kill -KILL $server 2>/dev/null
 wait $server 2>/dev/null
 rm -rf "$folder"
 "#;
