@@ -120,14 +120,14 @@ impl Row {
     fn luma(&self, out: &mut [u8]) {
         let [red, green, blue] = &self.rgb;
         for (((out, red), green), blue) in out.iter_mut().zip(red).zip(green).zip(blue) {
-            *out = (dot(Y, [*red, *green, *blue]) + 16_384 >> 15) as u8;
+            *out = ((dot(Y, [*red, *green, *blue]) + 16_384) >> 15) as u8;
         }
     }
 }
 
 fn dots(weights: [i16; 3], [red, green, blue]: &[Vec<i16>; 3], shift: u32, out: &mut [i16]) {
     for (((out, red), green), blue) in out.iter_mut().zip(red).zip(green).zip(blue) {
-        *out = (dot(weights, [*red, *green, *blue]) + (1 << (shift - 1)) >> shift) as i16;
+        *out = ((dot(weights, [*red, *green, *blue]) + (1 << (shift - 1))) >> shift) as i16;
     }
 }
 
@@ -148,9 +148,9 @@ fn halved(upper: &[i16], lower: &[i16], out: &mut [u8]) -> u64 {
         let mut squares = 0;
         for (([a, b], [c, d]), out) in upper.iter().zip(lower).zip(out) {
             let sum = a + b + c + d;
-            *out = ((sum + 32 >> 6) + 128).clamp(0, 255) as u8;
+            *out = (((sum + 32) >> 6) + 128).clamp(0, 255) as u8;
             // A sixteenth of a step times four, so a quarter of a step.
-            let square = |value: i16| i32::from(4 * value - sum + 8 >> 4).pow(2);
+            let square = |value: i16| i32::from((4 * value - sum + 8) >> 4).pow(2);
             squares += square(*a) + square(*b) + square(*c) + square(*d);
         }
         off += squares as u64;
@@ -188,7 +188,7 @@ impl Planes {
                 rows[0].read(pixels);
                 for (colour, from) in colours.iter_mut().zip(&rows[0].colours) {
                     for (out, value) in colour[at * width..][..width].iter_mut().zip(from) {
-                        *out = ((value + 8 >> 4) + 128).clamp(0, 255) as u8;
+                        *out = (((value + 8) >> 4) + 128).clamp(0, 255) as u8;
                     }
                 }
             }
