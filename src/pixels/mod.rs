@@ -6,7 +6,7 @@ mod rows;
 
 use std::sync::Arc;
 
-pub use self::rows::{Depth, Head, Row, Sink};
+pub use self::rows::{Depth, Head, LIGHT_FULL, Row, Sink};
 use crate::base::Size;
 
 /// One still picture, samples interleaved, rows from the top without padding.

@@ -23,8 +23,7 @@ impl Head {
     pub const fn bytes(&self) -> u64 {
         let value = match self.depth {
             Depth::Eight => 1,
-            Depth::Sixteen => 2,
-            Depth::Light => 4,
+            Depth::Sixteen | Depth::Light => 2,
         };
         self.size.pixels() * self.layout.channels() as u64 * value
     }
@@ -48,9 +47,12 @@ pub enum Row<'a> {
     U8(&'a [u8]),
     /// 16 bits a value, channels interleaved.
     U16(&'a [u16]),
-    /// Linear light by sRGB's curve, 0.0..=1.0, a plane a channel (gray, or red, green, blue).
-    Light(&'a [&'a [f32]]),
+    /// Linear light by sRGB's curve, 0..=[`LIGHT_FULL`], a plane a channel (gray, or red, green, blue).
+    Light(&'a [&'a [i16]]),
 }
+
+/// Full light.
+pub const LIGHT_FULL: i16 = i16::MAX;
 
 /// Takes rows, from the top.
 pub trait Sink {

@@ -18,7 +18,7 @@ use crate::transform::{self, Geometry, Light, Steps};
 
 /// Raised when mezzanines are made otherwise: it is part of their keys, since what is rendered from them must not depend on when
 /// they were made.
-pub const REVISION: u32 = 2;
+pub const REVISION: u32 = 3;
 
 /// JPEG's quality. At it 4:4:4 is smaller and better than quality 95 with halved chroma.
 const QUALITY: u8 = 90;

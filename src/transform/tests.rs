@@ -235,12 +235,13 @@ fn feed(picture: &Picture, depth: crate::pixels::Depth, steps: &mut Steps) {
         }
         let linear = |value: u8| {
             let value = f64::from(value) / 255.0;
-            (if value <= 0.04045 { value / 12.92 } else { ((value + 0.055) / 1.055).powf(2.4) }) as f32
+            let light = if value <= 0.04045 { value / 12.92 } else { ((value + 0.055) / 1.055).powf(2.4) };
+            (light * f64::from(crate::pixels::LIGHT_FULL)).round() as i16
         };
-        let planes: Vec<Vec<f32>> = (0..channels)
+        let planes: Vec<Vec<i16>> = (0..channels)
             .map(|channel| row.iter().skip(channel).step_by(channels).map(|value| linear(*value)).collect())
             .collect();
-        let planes: Vec<&[f32]> = planes.iter().map(Vec::as_slice).collect();
+        let planes: Vec<&[i16]> = planes.iter().map(Vec::as_slice).collect();
         steps.row(Row::Light(&planes)).unwrap();
     }
 }

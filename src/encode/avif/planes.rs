@@ -84,55 +84,116 @@ fn fill_hidden(rgb: &mut [u8], alpha: impl Fn(usize) -> u8, size: Size) {
     }
 }
 
-/// Parts of 65,536 of red, green and blue in Y, Cb and Cr.
-const Y: [i32; 3] = [19_595, 38_470, 7_471];
-const CB: [i32; 3] = [-11_058, -21_710, 32_768];
-const CR: [i32; 3] = [32_768, -27_439, -5_329];
+/// Parts of 32,768 of red, green and blue in Y, Cb and Cr.
+const Y: [i16; 3] = [9_798, 19_235, 3_735];
+const CB: [i16; 3] = [-5_529, -10_855, 16_384];
+const CR: [i16; 3] = [16_384, -13_720, -2_664];
 
-fn dot(weights: [i32; 3], pixel: [i32; 3]) -> i32 {
-    weights[0] * pixel[0] + weights[1] * pixel[1] + weights[2] * pixel[2]
+/// One row of a picture, a channel after the other.
+struct Row {
+    rgb: [Vec<i16>; 3],
+    /// Cb and Cr about 0, in 16ths; of an odd row the last one twice.
+    colours: [Vec<i16>; 2],
 }
 
-/// Of the sum of `count` pixels (a power of two, its logarithm given): their mean's colour.
-fn colour(weights: [i32; 3], sum: [i32; 3], count_log2: i32) -> u8 {
-    let half = 1 << (15 + count_log2);
-    (((dot(weights, sum) + half) >> (16 + count_log2)) + 128).clamp(0, 255) as u8
+impl Row {
+    fn new(width: usize) -> Self {
+        let colours = vec![0; width.next_multiple_of(2)];
+        Self { rgb: [vec![0; width], vec![0; width], vec![0; width]], colours: [colours.clone(), colours] }
+    }
+
+    /// Takes pixels.
+    fn read(&mut self, pixels: &[[u8; 3]]) {
+        let [red, green, blue] = &mut self.rgb;
+        for (((pixel, red), green), blue) in pixels.iter().zip(red).zip(green).zip(blue) {
+            [*red, *green, *blue] = pixel.map(i16::from);
+        }
+        let width = pixels.len();
+        for (weights, out) in [CB, CR].into_iter().zip(&mut self.colours) {
+            dots(weights, &self.rgb, 11, out);
+            if width % 2 == 1 {
+                out[width] = out[width - 1];
+            }
+        }
+    }
+
+    fn luma(&self, out: &mut [u8]) {
+        let [red, green, blue] = &self.rgb;
+        for (((out, red), green), blue) in out.iter_mut().zip(red).zip(green).zip(blue) {
+            *out = ((dot(Y, [*red, *green, *blue]) + 16_384) >> 15) as u8;
+        }
+    }
+}
+
+fn dots(weights: [i16; 3], [red, green, blue]: &[Vec<i16>; 3], shift: u32, out: &mut [i16]) {
+    for (((out, red), green), blue) in out.iter_mut().zip(red).zip(green).zip(blue) {
+        *out = ((dot(weights, [*red, *green, *blue]) + (1 << (shift - 1))) >> shift) as i16;
+    }
+}
+
+#[inline(always)]
+fn dot(weights: [i16; 3], pixel: [i16; 3]) -> i32 {
+    let product = |at: usize| i32::from(weights[at]) * i32::from(pixel[at]);
+    product(0) + product(1) + product(2)
+}
+
+/// Pairs whose squares are added before the sum is carried over: so many stay within 32 bits.
+const PAIRS: usize = 64;
+
+/// The means of two by two, and the sum of the squares of what the four are off, in 16ths of a squared step.
+fn halved(upper: &[i16], lower: &[i16], out: &mut [u8]) -> u64 {
+    let (upper, lower) = (upper.as_chunks::<2>().0, lower.as_chunks::<2>().0);
+    let mut off = 0;
+    for ((upper, lower), out) in upper.chunks(PAIRS).zip(lower.chunks(PAIRS)).zip(out.chunks_mut(PAIRS)) {
+        let mut squares = 0;
+        for (([a, b], [c, d]), out) in upper.iter().zip(lower).zip(out) {
+            let sum = a + b + c + d;
+            *out = (((sum + 32) >> 6) + 128).clamp(0, 255) as u8;
+            // A sixteenth of a step times four, so a quarter of a step.
+            let square = |value: i16| i32::from((4 * value - sum + 8) >> 4).pow(2);
+            squares += square(*a) + square(*b) + square(*c) + square(*d);
+        }
+        off += squares as u64;
+    }
+    off
 }
 
 impl Planes {
     /// Of RGB.
     pub fn colour(rgb: &[u8], size: Size) -> Self {
         let pixels = rgb.as_chunks::<3>().0;
-        let luma = pixels.iter().map(|pixel| ((dot(Y, pixel.map(i32::from)) + 32_768) >> 16) as u8).collect();
         let width = size.width as usize;
-        let half = size.width.div_ceil(2) as usize * size.height.div_ceil(2) as usize;
-        let (mut cb, mut cr) = (Vec::with_capacity(half), Vec::with_capacity(half));
-        let mut detail = 0u64;
-        for rows in pixels.chunks(width * 2) {
-            let (upper, lower) = rows.split_at(width);
-            // At an odd edge the last row and column stand for the one that is missing.
-            let lower = if lower.is_empty() { upper } else { lower };
-            let mut row_detail = 0u64;
-            for (upper, lower) in upper.chunks(2).zip(lower.chunks(2)) {
-                let four =
-                    [upper[0], upper[upper.len() - 1], lower[0], lower[lower.len() - 1]].map(|p| p.map(i32::from));
-                let sum = [0, 1, 2].map(|c| four[0][c] + four[1][c] + four[2][c] + four[3][c]);
-                let mean = [colour(CB, sum, 2), colour(CR, sum, 2)];
-                for pixel in four {
-                    let (blue, red) = ((dot(CB, pixel) >> 16) + 128, (dot(CR, pixel) >> 16) + 128);
-                    let (blue, red) = (blue - i32::from(mean[0]), red - i32::from(mean[1]));
-                    row_detail += (blue * blue + red * red) as u64;
-                }
-                cb.push(mean[0]);
-                cr.push(mean[1]);
+        let (half_width, half_height) = (size.width.div_ceil(2) as usize, size.height.div_ceil(2) as usize);
+        let half = half_width * half_height;
+        let mut luma = vec![0; pixels.len()];
+        let mut colours = [vec![0; half], vec![0; half]];
+        let mut rows = [Row::new(width), Row::new(width)];
+        let mut off = 0;
+        for (at, (pixels, luma)) in pixels.chunks(width * 2).zip(luma.chunks_mut(width * 2)).enumerate() {
+            for ((pixels, luma), row) in pixels.chunks(width).zip(luma.chunks_mut(width)).zip(&mut rows) {
+                row.read(pixels);
+                row.luma(luma);
             }
-            detail += row_detail;
+            // At an odd edge the last row stands for the one that is missing.
+            let lower = if pixels.len() > width { 1 } else { 0 };
+            for (channel, colour) in colours.iter_mut().enumerate() {
+                let out = &mut colour[at * half_width..][..half_width];
+                off += halved(&rows[0].colours[channel], &rows[lower].colours[channel], out);
+            }
         }
-        let sampling = if detail as f64 >= FULL_FROM * 4.0 * half as f64 { Sampling::Full } else { Sampling::Half };
+        let sampling = if off as f64 >= FULL_FROM * 16.0 * 4.0 * half as f64 { Sampling::Full } else { Sampling::Half };
         if sampling == Sampling::Full {
-            cb = pixels.iter().map(|pixel| colour(CB, pixel.map(i32::from), 0)).collect();
-            cr = pixels.iter().map(|pixel| colour(CR, pixel.map(i32::from), 0)).collect();
+            colours = [vec![0; luma.len()], vec![0; luma.len()]];
+            for (at, pixels) in pixels.chunks(width).enumerate() {
+                rows[0].read(pixels);
+                for (colour, from) in colours.iter_mut().zip(&rows[0].colours) {
+                    for (out, value) in colour[at * width..][..width].iter_mut().zip(from) {
+                        *out = (((value + 8) >> 4) + 128).clamp(0, 255) as u8;
+                    }
+                }
+            }
         }
+        let [cb, cr] = colours;
         Self { size, sampling, values: [luma, cb, cr] }
     }
 

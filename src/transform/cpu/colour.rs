@@ -153,7 +153,7 @@ pub(super) fn row_of(picture: &Picture, y: usize) -> Row<'_> {
 }
 
 /// Planes of light to 16-bit samples with sRGB's curve, which is near enough to any profile's for what was averaged in it.
-fn interleaved(planes: &[&[f32]], (from, to): (usize, usize), samples: &mut Vec<u16>) {
+fn interleaved(planes: &[&[i16]], (from, to): (usize, usize), samples: &mut Vec<u16>) {
     let (table, channels) = (encoded(), planes.len());
     samples.resize((to - from) * channels, 0);
     for (channel, plane) in planes.iter().enumerate() {

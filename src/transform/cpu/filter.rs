@@ -1,67 +1,73 @@
 //! The weights of a resize along one axis: Lanczos with three lobes when reducing, Mitchell-Netravali when enlarging.
 //!
-//! Always true: the weights of one result sample sum to 1, and its taps lie within the source or weigh nothing.
+//! Always true: the weights of one result sample sum to exactly 1, and its taps lie within the source or weigh nothing.
 
 use std::f64::consts::PI;
 
 /// Which source samples make each result sample, and how much each counts. All results have equally many taps.
 #[derive(Debug)]
 pub(super) struct Taps {
-    /// First source sample of each result.
+    /// First source sample of each result; even, since samples are weighed in pairs.
     pub starts: Vec<usize>,
     /// [`Taps::len`] weights a result, one result after another.
-    pub weights: Vec<f32>,
+    weights: Vec<i16>,
     /// Taps a result.
     pub len: usize,
+    bits: u32,
+}
+
+/// Weights as whole numbers: `1 << bits` is all of a sample.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Weights<'a> {
+    /// The weights.
+    pub values: &'a [i16],
+    /// Bits of fraction.
+    pub bits: u32,
+}
+
+impl Weights<'_> {
+    /// Half of the last place that is left when the fraction is shifted out.
+    pub const fn half(self) -> i32 {
+        1 << (self.bits - 1)
+    }
 }
 
 /// How far a filter reaches at scale 1, in source samples to each side.
 pub(super) const REACH: f64 = 3.0;
 
 impl Taps {
-    /// The taps that resize `length` source samples from `from` on, of `count` in all, to `out` samples. `multiple` rounds
-    /// the taps a result up, with weights of zero, so that a loop over them can be unrolled.
+    /// The taps that resize `length` source samples from `from` on, of `count` in all, to `out` samples. `multiple` (even) rounds
+    /// the taps a result up, with weights of zero, so that a loop over them can be unrolled; the last may lie behind the source.
     pub fn new(count: usize, from: f64, length: f64, out: usize, multiple: usize) -> Self {
         let scale = length / out as f64;
-        if (scale - 1.0).abs() < 1e-9 && (from - from.round()).abs() < 1e-6 {
-            return Self::identity(count, from.round() as usize, out, multiple);
-        }
+        let same = (scale - 1.0).abs() < 1e-9 && (from - from.round()).abs() < 1e-6;
         let (reach, stretch) = if scale < 1.0 { (2.0, 1.0) } else { (REACH, scale) };
         let radius = reach * stretch;
+        let last = count - 1;
         let windows: Vec<(usize, Vec<f64>)> = (0..out)
             .map(|at| {
+                if same {
+                    // Each result is one source sample.
+                    return ((from.round() as usize + at).min(last), vec![1.0]);
+                }
                 let centre = from + (at as f64 + 0.5) * scale;
-                let last = count - 1;
                 let low = ((centre - radius).floor().max(0.0) as usize).min(last);
                 let high = ((centre + radius).ceil().max(0.0) as usize).clamp(low + 1, count);
                 let first = (low as f64 + 0.5 - centre) / stretch;
-                let weights =
+                let mut weights =
                     if scale < 1.0 { mitchell(first, high - low) } else { lanczos3(first, 1.0 / stretch, high - low) };
+                let sum: f64 = weights.iter().sum();
+                weights.iter_mut().for_each(|weight| *weight /= sum);
                 (low, weights)
             })
             .collect();
-        let widest = windows.iter().map(|(_, weights)| weights.len()).max().unwrap_or(1);
+        let widest = windows.iter().map(|(low, window)| low % 2 + window.len()).max().unwrap_or(1);
         let len = widest.next_multiple_of(multiple);
-        let mut taps = Self { starts: Vec::with_capacity(out), weights: vec![0.0; out * len], len };
+        let bits = bits(windows.iter().map(|(_, window)| window.as_slice()));
+        let mut taps = Self { starts: Vec::with_capacity(out), weights: vec![0; out * len], len, bits };
         for ((low, window), weights) in windows.iter().zip(taps.weights.chunks_exact_mut(len)) {
-            let start = (*low).min(count.saturating_sub(len));
-            let sum: f64 = window.iter().sum();
-            for (weight, value) in weights[low - start..].iter_mut().zip(window) {
-                *weight = (value / sum) as f32;
-            }
-            taps.starts.push(start);
-        }
-        taps
-    }
-
-    /// Each result is one source sample.
-    fn identity(count: usize, from: usize, out: usize, multiple: usize) -> Self {
-        let mut taps = Self { starts: Vec::with_capacity(out), weights: vec![0.0; out * multiple], len: multiple };
-        for (at, weights) in taps.weights.chunks_exact_mut(multiple).enumerate() {
-            let sample = (from + at).min(count - 1);
-            let start = sample.min(count.saturating_sub(multiple));
-            weights[sample - start] = 1.0;
-            taps.starts.push(start);
+            whole(window, bits, &mut weights[low % 2..]);
+            taps.starts.push(low - low % 2);
         }
         taps
     }
@@ -74,8 +80,35 @@ impl Taps {
     }
 
     /// The first source sample and the weights of one result.
-    pub fn of(&self, result: usize) -> (usize, &[f32]) {
-        (self.starts[result], &self.weights[result * self.len..(result + 1) * self.len])
+    pub fn of(&self, result: usize) -> (usize, Weights<'_>) {
+        let values = &self.weights[result * self.len..(result + 1) * self.len];
+        (self.starts[result], Weights { values, bits: self.bits })
+    }
+
+    /// The weights of all results.
+    pub fn weights(&self) -> Weights<'_> {
+        Weights { values: &self.weights, bits: self.bits }
+    }
+}
+
+/// The bits of fraction with which every weight fits into 16 bits, and the sum of the largest samples' products into 32: 15, or 14
+/// where a sample may count for about one.
+fn bits<'a>(windows: impl Iterator<Item = &'a [f64]>) -> u32 {
+    let fine = |window: &[f64]| {
+        let most = window.iter().fold(0.0, |most: f64, weight| most.max(weight.abs()));
+        most < 0.999 && window.iter().map(|weight| weight.abs()).sum::<f64>() < 1.9
+    };
+    if windows.into_iter().all(fine) { 15 } else { 14 }
+}
+
+/// Rounds weights so that they sum to exactly one, and every part of them to as nearly as can be.
+fn whole(window: &[f64], bits: u32, weights: &mut [i16]) {
+    let (mut sum, mut before) = (0.0, 0);
+    for (exact, weight) in window.iter().zip(weights) {
+        sum += exact * f64::from(1 << bits);
+        let upto = sum.round() as i32;
+        *weight = (upto - before) as i16;
+        before = upto;
     }
 }
 
@@ -135,14 +168,15 @@ mod tests {
             (1, 0.0, 1.0, 9),
             (5000, 0.3, 4999.0, 1),
         ] {
-            for multiple in [1, 4] {
+            for multiple in [2, 4] {
                 let taps = Taps::new(count, from, length, out, multiple);
                 for at in 0..out {
                     let (start, weights) = taps.of(at);
-                    let sum: f32 = weights.iter().sum();
-                    assert!((sum - 1.0).abs() < 1e-4, "{count} {from} {length} {out}: {sum}");
-                    let beyond: f32 = weights[(count - start).min(weights.len())..].iter().map(|w| w.abs()).sum();
-                    assert_eq!(beyond, 0.0, "{count} {from} {length} {out} at {at}");
+                    let sum: i32 = weights.values.iter().map(|weight| i32::from(*weight)).sum();
+                    assert_eq!(sum, 1 << weights.bits, "{count} {from} {length} {out} at {at}");
+                    assert!(start % 2 == 0 && weights.values.len() % multiple == 0);
+                    let beyond = weights.values.get(count - start..).unwrap_or_default();
+                    assert!(beyond.iter().all(|weight| *weight == 0), "{count} {from} {length} {out} at {at}");
                 }
             }
         }

@@ -3,6 +3,11 @@
 use super::light::{ToSrgb, linear8};
 use crate::pixels::{ColourSpace, Layout, Picture, Samples};
 
+/// Parts of 65,536 of each colour in luminance.
+const RED: i32 = 13_933;
+const GREEN: i32 = 46_871;
+const BLUE: i32 = 4_732;
+
 /// Drops colour. A picture that keeps its profile stays RGB, with equal channels, as the profile expects.
 pub fn gray(picture: Picture) -> Picture {
     let (channels, colours) = match picture.layout {
@@ -15,8 +20,8 @@ pub fn gray(picture: Picture) -> Picture {
     let keeps = matches!(picture.colour, ColourSpace::Icc(_));
     let mut samples = Vec::with_capacity(values.len() / channels * colours.channels());
     for pixel in values.chunks_exact(channels) {
-        let [red, green, blue] = [0, 1, 2].map(|at: usize| table[usize::from(pixel[at])]);
-        let luma = back.of(0.2126 * red + 0.7152 * green + 0.0722 * blue);
+        let [red, green, blue] = [0, 1, 2].map(|at: usize| i32::from(table[usize::from(pixel[at])]));
+        let luma = back.of(((RED * red + GREEN * green + BLUE * blue + 32_768) >> 16) as i16);
         samples.extend_from_slice(&[luma; 3][..if keeps { 3 } else { 1 }]);
         samples.extend_from_slice(&pixel[3..]);
     }

@@ -1,28 +1,36 @@
 //! From samples to linear light and back, by tables: the sRGB transfer curve of IEC 61966-2-1.
+//!
+//! Light is a whole number up to [`LIGHT_FULL`]: ten steps for the darkest step of 8-bit values, more for all others.
 
 use std::sync::OnceLock;
 
-/// Linear light, 0.0..=1.0, of each 8-bit value.
-pub(super) fn linear8() -> &'static [f32; 256] {
-    static TABLE: OnceLock<[f32; 256]> = OnceLock::new();
-    TABLE.get_or_init(|| std::array::from_fn(|value| to_linear(value as f64 / 255.0) as f32))
+use crate::pixels::LIGHT_FULL;
+
+fn light(value: f64) -> i16 {
+    (to_linear(value) * f64::from(LIGHT_FULL)).round() as i16
 }
 
-/// Linear light, 0.0..=1.0, of each 16-bit value; 65 536 entries.
-pub(super) fn linear16() -> &'static [f32] {
-    static TABLE: OnceLock<Vec<f32>> = OnceLock::new();
-    TABLE.get_or_init(|| (0..=65_535).map(|value| to_linear(f64::from(value) / 65_535.0) as f32).collect())
+/// Linear light of each 8-bit value.
+pub(super) fn linear8() -> &'static [i16; 256] {
+    static TABLE: OnceLock<[i16; 256]> = OnceLock::new();
+    TABLE.get_or_init(|| std::array::from_fn(|value| light(value as f64 / 255.0)))
 }
 
-/// The 8-bit value of each of 65 536 steps of linear light: fine enough that no 8-bit value changes there and back.
-fn srgb8() -> &'static [u8; 65_536] {
-    static TABLE: OnceLock<Box<[u8; 65_536]>> = OnceLock::new();
+/// Linear light of each 16-bit value; 65 536 entries.
+pub(super) fn linear16() -> &'static [i16] {
+    static TABLE: OnceLock<Vec<i16>> = OnceLock::new();
+    TABLE.get_or_init(|| (0..=65_535).map(|value| light(f64::from(value) / 65_535.0)).collect())
+}
+
+/// The 8-bit value of each step of linear light: no 8-bit value changes there and back.
+fn srgb8() -> &'static [u8; 32_768] {
+    static TABLE: OnceLock<Box<[u8; 32_768]>> = OnceLock::new();
     TABLE.get_or_init(|| {
-        let mut table = Box::new([255; 65_536]);
+        let mut table = Box::new([255; 32_768]);
         // Each value begins half a step below it.
         let mut begin = 0;
         for value in 0..255u8 {
-            let end = (to_linear((f64::from(value) + 0.5) / 255.0) * 65_535.0).ceil() as usize;
+            let end = (to_linear((f64::from(value) + 0.5) / 255.0) * f64::from(LIGHT_FULL)).ceil() as usize;
             table[begin..end].fill(value);
             begin = end;
         }
@@ -32,17 +40,17 @@ fn srgb8() -> &'static [u8; 65_536] {
 
 /// The way back to 8-bit values.
 #[derive(Clone, Copy)]
-pub(super) struct ToSrgb(&'static [u8; 65_536]);
+pub(super) struct ToSrgb(&'static [u8; 32_768]);
 
 impl ToSrgb {
     pub fn new() -> Self {
         Self(srgb8())
     }
 
-    /// The 8-bit value of linear light; what is outside of 0.0..=1.0 (a filter's overshoot, NaN) is brought in.
+    /// The 8-bit value of linear light.
     #[inline(always)]
-    pub fn of(self, light: f32) -> u8 {
-        self.0[usize::from((light * 65_535.0 + 0.5) as u16)]
+    pub fn of(self, light: i16) -> u8 {
+        self.0[usize::from(light as u16 & 0x7fff)]
     }
 }
 
@@ -64,8 +72,8 @@ pub(super) fn encoded() -> Encoded {
 
 impl Encoded {
     /// The 16-bit value of linear light.
-    pub fn of(self, light: f32) -> u16 {
-        let place = light.clamp(0.0, 1.0).sqrt() * ENCODED_STEPS as f32;
+    pub fn of(self, light: i16) -> u16 {
+        let place = (f32::from(light.max(0)) / f32::from(LIGHT_FULL)).sqrt() * ENCODED_STEPS as f32;
         let (at, part) = (place as usize, place.fract());
         let (low, high) = (f32::from(self.0[at]), f32::from(self.0[at + 1]));
         (low + (high - low) * part + 0.5) as u16
@@ -91,19 +99,19 @@ mod tests {
             assert_eq!(back.of(linear8()[usize::from(value)]), value);
             assert_eq!(back.of(linear16()[usize::from(value) * 257]), value);
         }
-        assert_eq!((back.of(-0.2), back.of(1.3), back.of(f32::NAN)), (0, 255, 0));
     }
 
     #[test]
     fn sixteen_bits_survive_there_and_back() {
         for value in (0..=65_535u16).step_by(7) {
             let found = encoded().of(linear16()[usize::from(value)]);
-            assert!(found.abs_diff(value) <= 4, "{value}: {found}");
+            // A step of light is at most 26 steps of a value.
+            assert!(found.abs_diff(value) <= 18, "{value}: {found}");
         }
     }
 
     #[test]
     fn half_the_light_is_188() {
-        assert_eq!(ToSrgb::new().of(0.5), 188);
+        assert_eq!(ToSrgb::new().of(LIGHT_FULL / 2), 188);
     }
 }

@@ -2,10 +2,10 @@
 //! the result only a filter's height of rows is held. Vertically first, since whole rows are added with every lane of the machine.
 
 use super::filter::{REACH, Taps};
-use super::lanes::{BLOCK, weigh_pixels, weigh_rows};
+use super::lanes::{BLOCK, Pair, weigh_pixels, weigh_rows};
 use super::light::{ToSrgb, linear8, linear16};
 use crate::base::Size;
-use crate::pixels::{Layout, Row};
+use crate::pixels::{LIGHT_FULL, Layout, Row};
 
 /// One resize under way.
 pub struct Scale {
@@ -15,16 +15,18 @@ pub struct Scale {
     source_height: usize,
     /// The columns that are looked at.
     pub columns: (usize, usize),
-    /// Rows of linear light, a plane a channel, premultiplied.
-    ring: Vec<Vec<[f32; BLOCK]>>,
+    /// The last row that has an even number, and the last one: linear light, a plane a channel, premultiplied.
+    rows: [Vec<i16>; 2],
+    /// Such rows by twos.
+    ring: Vec<Vec<Pair>>,
     /// Values from one plane of a row to the next.
     stride: usize,
     /// The next row of the source and of the result.
     next: usize,
     made: usize,
-    sum: Vec<[f32; BLOCK]>,
-    pixels: Vec<[f32; 4]>,
-    result: Vec<[f32; 4]>,
+    sum: Vec<i16>,
+    pixels: Vec<[Pair; 4]>,
+    result: Vec<[i16; 4]>,
     samples: Vec<u8>,
     back: ToSrgb,
 }
@@ -36,22 +38,23 @@ impl Scale {
         let (source_width, source_height) = (source.width as usize, source.height as usize);
         let (out_width, out_height) = (size.width as usize, size.height as usize);
         let mut across = Taps::new(source_width, x, width, out_width, 4);
-        let down = Taps::new(source_height, y, height, out_height, 1);
+        let down = Taps::new(source_height, y, height, out_height, 2);
         let columns = across.span(source_width);
-        across.starts.iter_mut().for_each(|start| *start -= columns.0);
-        let blocks = (columns.1 - columns.0).div_ceil(BLOCK);
-        let all = blocks * layout.channels();
+        across.starts.iter_mut().for_each(|start| *start = (*start - columns.0) / 2);
+        let stride = (columns.1 - columns.0).next_multiple_of(BLOCK);
+        let all = stride * layout.channels();
         Self {
             layout,
             source_height,
             columns,
-            ring: vec![vec![[0.0; BLOCK]; all]; down.len],
-            stride: blocks * BLOCK,
+            rows: [vec![0; all], vec![0; all]],
+            ring: vec![vec![[0; 2]; all]; down.len / 2],
+            stride,
             next: 0,
             made: 0,
-            sum: vec![[0.0; BLOCK]; all],
-            pixels: vec![[0.0; 4]; (columns.1 - columns.0).max(across.len)],
-            result: vec![[0.0; 4]; out_width],
+            sum: vec![0; all],
+            pixels: vec![[[0; 2]; 4]; (stride + across.len) / 2],
+            result: vec![[0; 4]; out_width],
             samples: vec![0; out_width * out_height * layout.channels()],
             back: ToSrgb::new(),
             across,
@@ -77,8 +80,7 @@ impl Scale {
     /// Takes the next row: of [`Scale::columns`] where its samples are interleaved, whole where it is light.
     pub fn push(&mut self, row: Row<'_>) {
         let (from, to) = self.columns;
-        let slot = &mut self.ring[self.next % self.down.len];
-        let light = slot.as_flattened_mut();
+        let light = self.rows[self.next % 2].as_mut_slice();
         match row {
             Row::Light(planes) => {
                 for (plane, light) in planes.iter().zip(light.chunks_exact_mut(self.stride)) {
@@ -88,18 +90,27 @@ impl Scale {
             samples => to_light(samples, self.layout, light, self.stride),
         }
         self.next += 1;
+        if self.next % 2 == 1 && self.next < self.source_height {
+            return;
+        }
+        // The last row of an odd number stands for the one that is missing, which weighs nothing.
+        let (pairs, slots) = (self.next.div_ceil(2), self.ring.len());
+        let slot = &mut self.ring[(pairs - 1) % slots];
+        for ((pair, one), two) in slot.iter_mut().zip(&self.rows[0]).zip(&self.rows[1]) {
+            *pair = [*one, *two];
+        }
         let row = self.result.len() * self.layout.channels();
         while !self.done() {
             let (start, weights) = self.down.of(self.made);
-            let end = (start + self.down.len).min(self.source_height);
-            if end > self.next {
+            let (start, end) = (start / 2, (start / 2 + slots).min(self.source_height.div_ceil(2)));
+            if end > pairs {
                 break;
             }
-            let window: Vec<&[[f32; BLOCK]]> =
-                (start..end).map(|row| self.ring[row % self.down.len].as_slice()).collect();
+            let window: Vec<&[Pair]> = (start..end).map(|pair| self.ring[pair % slots].as_slice()).collect();
             weigh_rows(&mut self.sum, &window, weights);
-            to_pixels(self.sum.as_flattened(), self.stride, self.layout.channels(), &mut self.pixels[..to - from]);
-            weigh_pixels(&mut self.result, &self.pixels, &self.across.starts, &self.across.weights, self.across.len);
+            to_pixels(&self.sum, self.stride, self.layout.channels(), &mut self.pixels[..(to - from).div_ceil(2)]);
+            let (starts, weights, len) = (&self.across.starts, self.across.weights(), self.across.len);
+            weigh_pixels(&mut self.result, &self.pixels, starts, weights, len);
             let out = &mut self.samples[self.made * row..][..row];
             to_samples(&self.result, self.layout, self.back, out);
             self.made += 1;
@@ -114,17 +125,17 @@ impl Scale {
 
 /// An upper bound of the bytes that a [`Scale`] holds, its result included.
 pub fn bytes_of_scale(source: Size, channels: usize, window: [f64; 4], size: Size) -> u64 {
-    let rows = (window[3] / f64::from(size.height)).max(1.0) * REACH * 2.0 + 2.0;
+    let rows = (window[3] / f64::from(size.height)).max(1.0) * REACH * 2.0 + 4.0;
     let width = (u64::from(source.width) + 8).next_multiple_of(BLOCK as u64);
-    // The ring, the vertical result, its four-channel form, and a converted row of the source.
-    let ring = (rows as u64 + 1) * width * (channels * size_of::<f32>()) as u64 + width * 16 + width * 8;
+    // The ring and its next two rows, the vertical result, its four-channel form, and a converted row of the source.
+    let ring = (rows as u64 + 3) * width * (channels * size_of::<i16>()) as u64 + width * 8 + width * 8;
     let taps = u64::from(size.width) * ((window[2] / f64::from(size.width)).max(1.0) * 40.0 + 64.0) as u64
         + u64::from(size.height) * ((window[3] / f64::from(size.height)).max(1.0) * 40.0 + 64.0) as u64;
-    ring + taps + u64::from(size.width) * 16 + size.pixels() * channels as u64
+    ring + taps + u64::from(size.width) * 8 + size.pixels() * channels as u64
 }
 
 /// Samples to planes of linear light, colours premultiplied with alpha.
-fn to_light(row: Row<'_>, layout: Layout, light: &mut [f32], stride: usize) {
+fn to_light(row: Row<'_>, layout: Layout, light: &mut [i16], stride: usize) {
     match row {
         Row::U8(values) => match layout {
             Layout::Gray => planes8::<1>(values, light, stride),
@@ -135,12 +146,13 @@ fn to_light(row: Row<'_>, layout: Layout, light: &mut [f32], stride: usize) {
         Row::U16(values) => {
             let (table, channels) = (linear16(), layout.channels());
             for (at, pixel) in values.chunks_exact(channels).enumerate() {
-                let alpha = if layout.has_alpha() { f32::from(pixel[channels - 1]) * (1.0 / 65_535.0) } else { 1.0 };
+                let alpha = if layout.has_alpha() { pixel[channels - 1] } else { u16::MAX };
                 for (channel, value) in pixel.iter().enumerate() {
-                    light[channel * stride + at] = table[usize::from(*value)] * alpha;
+                    let full = u32::from(table[usize::from(*value)] as u16);
+                    light[channel * stride + at] = ((full * u32::from(alpha) + 32_767) / 65_535) as i16;
                 }
                 if layout.has_alpha() {
-                    light[(channels - 1) * stride + at] = alpha;
+                    light[(channels - 1) * stride + at] = (alpha >> 1) as i16;
                 }
             }
         }
@@ -148,7 +160,7 @@ fn to_light(row: Row<'_>, layout: Layout, light: &mut [f32], stride: usize) {
     }
 }
 
-fn planes8<const N: usize>(values: &[u8], light: &mut [f32], stride: usize) {
+fn planes8<const N: usize>(values: &[u8], light: &mut [i16], stride: usize) {
     let table = linear8();
     let pixels = values.as_chunks::<N>().0;
     for (channel, plane) in light.chunks_exact_mut(stride).take(N).enumerate() {
@@ -158,20 +170,46 @@ fn planes8<const N: usize>(values: &[u8], light: &mut [f32], stride: usize) {
     }
 }
 
-fn planes8_alpha<const N: usize>(values: &[u8], light: &mut [f32], stride: usize) {
+/// Pixels that are looked at together, since what is transparent or opaque is so in stretches.
+const STRETCH: usize = 16;
+
+fn planes8_alpha<const N: usize>(values: &[u8], light: &mut [i16], stride: usize) {
     let table = linear8();
-    for (at, pixel) in values.as_chunks::<N>().0.iter().enumerate() {
-        let alpha = f32::from(pixel[N - 1]) * (1.0 / 255.0);
-        for channel in 0..N - 1 {
-            light[channel * stride + at] = table[usize::from(pixel[channel])] * alpha;
+    for (at, pixels) in values.as_chunks::<N>().0.chunks(STRETCH).enumerate() {
+        let at = at * STRETCH;
+        let place = |channel: usize| channel * stride + at..channel * stride + at + pixels.len();
+        if pixels.iter().all(|pixel| pixel[N - 1] == 0) {
+            (0..N).for_each(|channel| light[place(channel)].fill(0));
+            continue;
         }
-        light[(N - 1) * stride + at] = alpha;
+        if pixels.iter().all(|pixel| pixel[N - 1] == 255) {
+            for channel in 0..N - 1 {
+                for (light, pixel) in light[place(channel)].iter_mut().zip(pixels) {
+                    *light = table[usize::from(pixel[channel])];
+                }
+            }
+            light[place(N - 1)].fill(LIGHT_FULL);
+            continue;
+        }
+        // Of 32,768, which is one.
+        let mut alphas = [0; STRETCH];
+        for (alpha, pixel) in alphas.iter_mut().zip(pixels) {
+            *alpha = (i32::from(pixel[N - 1]) * 32_768 + 127) / 255;
+        }
+        for channel in 0..N - 1 {
+            for ((light, pixel), alpha) in light[place(channel)].iter_mut().zip(pixels).zip(alphas) {
+                *light = ((i32::from(table[usize::from(pixel[channel])]) * alpha + 16_384) >> 15) as i16;
+            }
+        }
+        for (light, alpha) in light[place(N - 1)].iter_mut().zip(alphas) {
+            *light = alpha.min(i32::from(LIGHT_FULL)) as i16;
+        }
     }
 }
 
-/// Planes to pixels of four; what is missing is left as it is.
-fn to_pixels(planes: &[f32], stride: usize, channels: usize, pixels: &mut [[f32; 4]]) {
-    let plane = |channel: usize| &planes[channel * stride..][..pixels.len()];
+/// Planes to pixels of four, by twos; what is missing is left as it is.
+fn to_pixels(planes: &[i16], stride: usize, channels: usize, pixels: &mut [[Pair; 4]]) {
+    let plane = |channel: usize| &planes[channel * stride..][..stride].as_chunks::<2>().0[..pixels.len()];
     match channels {
         1 => {
             let one = plane(0);
@@ -186,7 +224,7 @@ fn to_pixels(planes: &[f32], stride: usize, channels: usize, pixels: &mut [[f32;
         3 => {
             let (one, two, three) = (plane(0), plane(1), plane(2));
             for (((pixel, one), two), three) in pixels.iter_mut().zip(one).zip(two).zip(three) {
-                *pixel = [*one, *two, *three, 0.0];
+                *pixel = [*one, *two, *three, [0; 2]];
             }
         }
         _ => {
@@ -199,7 +237,7 @@ fn to_pixels(planes: &[f32], stride: usize, channels: usize, pixels: &mut [[f32;
 }
 
 /// Linear light to 8-bit samples, colours divided by alpha.
-fn to_samples(pixels: &[[f32; 4]], layout: Layout, back: ToSrgb, samples: &mut [u8]) {
+fn to_samples(pixels: &[[i16; 4]], layout: Layout, back: ToSrgb, samples: &mut [u8]) {
     match layout {
         Layout::Gray => {
             for (pixel, sample) in pixels.iter().zip(samples) {
@@ -212,13 +250,20 @@ fn to_samples(pixels: &[[f32; 4]], layout: Layout, back: ToSrgb, samples: &mut [
             }
         }
         Layout::GrayAlpha | Layout::Rgba => {
-            let colours = layout.channels() - 1;
+            let (colours, full) = (layout.channels() - 1, f32::from(LIGHT_FULL));
             for (pixel, sample) in pixels.iter().zip(samples.chunks_exact_mut(colours + 1)) {
-                let alpha = pixel[colours].clamp(0.0, 1.0);
-                let opacity = (alpha * 255.0 + 0.5) as u8;
-                let divide = if opacity == 0 { 0.0 } else { 1.0 / alpha };
+                if pixel[colours] == LIGHT_FULL {
+                    for (value, sample) in pixel[..colours].iter().zip(sample.iter_mut()) {
+                        *sample = back.of(*value);
+                    }
+                    sample[colours] = 255;
+                    continue;
+                }
+                let alpha = f32::from(pixel[colours]);
+                let opacity = (alpha * (255.0 / full) + 0.5) as u8;
+                let divide = if opacity == 0 { 0.0 } else { full / alpha };
                 for (value, sample) in pixel[..colours].iter().zip(sample.iter_mut()) {
-                    *sample = back.of(value * divide);
+                    *sample = back.of((f32::from(*value) * divide + 0.5).min(full) as i16);
                 }
                 sample[colours] = opacity;
             }

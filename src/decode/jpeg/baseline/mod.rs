@@ -29,6 +29,7 @@ mod light;
 mod rows;
 #[cfg(test)]
 mod tests;
+mod vector;
 
 use self::bits::{Bits, Cursor, Window};
 use self::frame::Component;

@@ -35,7 +35,7 @@ pub struct Rows<'s> {
     form: Form,
     width: usize,
     samples: Vec<u8>,
-    planes: [Vec<f32>; 3],
+    planes: [Vec<i16>; 3],
     chroma: [Vec<u8>; 2],
     scratch: Vec<u16>,
 }
@@ -48,7 +48,7 @@ impl<'s> Rows<'s> {
             form,
             width,
             samples: vec![0; width * 3],
-            planes: [vec![0.0; light], vec![0.0; light], vec![0.0; light]],
+            planes: [vec![0; light], vec![0; light], vec![0; light]],
             chroma: [vec![0; width], vec![0; width]],
             scratch: Vec::new(),
         }

@@ -296,7 +296,7 @@ fn inverse_transforms_are_the_formula() {
 #[derive(Default)]
 struct Gathered {
     samples: Vec<u8>,
-    light: Vec<Vec<f32>>,
+    light: Vec<Vec<i16>>,
 }
 
 impl Sink for Gathered {
@@ -386,7 +386,7 @@ fn light_is_that_of_the_samples() {
                         }
                         _ => at(x, y, channel),
                     };
-                    let found = f64::from(row[channel * width + x]);
+                    let found = f64::from(row[channel * width + x]) / f64::from(crate::pixels::LIGHT_FULL);
                     assert!((found - right).abs() < 0.012, "{sampling} {form:?} at {x}, {y}: {found}, not {right}");
                 }
             }

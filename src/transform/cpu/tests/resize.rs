@@ -236,6 +236,6 @@ fn holds_no_more_than_it_says() {
         [0.0, 0.0, 4000.0, 3000.0],
         Size::new(400, 300),
     );
-    let ring = 62 * 4000 * 3 * 4;
+    let ring = 62 * 4000 * 3 * 2;
     assert!((ring..4 * ring).contains(&bytes), "{bytes}");
 }
