@@ -3,6 +3,9 @@
 //! Colour is kept at half resolution (4:2:0), each value the mean of its four pixels, unless that would be seen: where the four
 //! differ much, as in red print, flowers or coloured lines, it stays at full resolution (4:4:4).
 
+// Loops over places by number are what is inlined and becomes vector instructions wherever it is compiled.
+#![allow(clippy::needless_range_loop)]
+
 use std::borrow::Cow;
 
 use crate::base::Size;
@@ -104,9 +107,12 @@ impl Row {
 
     /// Takes pixels.
     fn read(&mut self, pixels: &[[u8; 3]]) {
+        let count = pixels.len();
         let [red, green, blue] = &mut self.rgb;
-        for (((pixel, red), green), blue) in pixels.iter().zip(red).zip(green).zip(blue) {
-            [*red, *green, *blue] = pixel.map(i16::from);
+        let (red, green, blue) = (&mut red[..count], &mut green[..count], &mut blue[..count]);
+        for at in 0..count {
+            let pixel = pixels[at];
+            (red[at], green[at], blue[at]) = (i16::from(pixel[0]), i16::from(pixel[1]), i16::from(pixel[2]));
         }
         let width = pixels.len();
         for (weights, out) in [CB, CR].into_iter().zip(&mut self.colours) {
@@ -118,27 +124,39 @@ impl Row {
     }
 
     fn luma(&self, out: &mut [u8]) {
+        let count = out.len();
         let [red, green, blue] = &self.rgb;
-        for (((out, red), green), blue) in out.iter_mut().zip(red).zip(green).zip(blue) {
-            *out = ((dot(Y, [*red, *green, *blue]) + 16_384) >> 15) as u8;
+        let (red, green, blue) = (&red[..count], &green[..count], &blue[..count]);
+        for at in 0..count {
+            out[at] = ((dot(Y, red[at], green[at], blue[at]) + 16_384) >> 15) as u8;
         }
     }
 }
 
 fn dots(weights: [i16; 3], [red, green, blue]: &[Vec<i16>; 3], shift: u32, out: &mut [i16]) {
-    for (((out, red), green), blue) in out.iter_mut().zip(red).zip(green).zip(blue) {
-        *out = ((dot(weights, [*red, *green, *blue]) + (1 << (shift - 1))) >> shift) as i16;
+    let count = red.len().min(out.len());
+    let (red, green, blue, out) = (&red[..count], &green[..count], &blue[..count], &mut out[..count]);
+    for at in 0..count {
+        out[at] = ((dot(weights, red[at], green[at], blue[at]) + (1 << (shift - 1))) >> shift) as i16;
     }
 }
 
 #[inline(always)]
-fn dot(weights: [i16; 3], pixel: [i16; 3]) -> i32 {
-    let product = |at: usize| i32::from(weights[at]) * i32::from(pixel[at]);
-    product(0) + product(1) + product(2)
+fn dot(weights: [i16; 3], red: i16, green: i16, blue: i16) -> i32 {
+    i32::from(weights[0]) * i32::from(red)
+        + i32::from(weights[1]) * i32::from(green)
+        + i32::from(weights[2]) * i32::from(blue)
 }
 
 /// Pairs whose squares are added before the sum is carried over: so many stay within 32 bits.
 const PAIRS: usize = 64;
+
+/// What a value in 16ths is off the mean that a sum of four has, squared: a sixteenth of a step times four is a quarter of one.
+#[inline(always)]
+fn square(value: i16, sum: i16) -> i32 {
+    let off = i32::from((4 * value - sum + 8) >> 4);
+    off * off
+}
 
 /// The means of two by two, and the sum of the squares of what the four are off, in 16ths of a squared step.
 fn halved(upper: &[i16], lower: &[i16], out: &mut [u8]) -> u64 {
@@ -146,12 +164,11 @@ fn halved(upper: &[i16], lower: &[i16], out: &mut [u8]) -> u64 {
     let mut off = 0;
     for ((upper, lower), out) in upper.chunks(PAIRS).zip(lower.chunks(PAIRS)).zip(out.chunks_mut(PAIRS)) {
         let mut squares = 0;
-        for (([a, b], [c, d]), out) in upper.iter().zip(lower).zip(out) {
+        for at in 0..out.len().min(upper.len()).min(lower.len()) {
+            let ([a, b], [c, d]) = (upper[at], lower[at]);
             let sum = a + b + c + d;
-            *out = (((sum + 32) >> 6) + 128).clamp(0, 255) as u8;
-            // A sixteenth of a step times four, so a quarter of a step.
-            let square = |value: i16| i32::from((4 * value - sum + 8) >> 4).pow(2);
-            squares += square(*a) + square(*b) + square(*c) + square(*d);
+            out[at] = (((sum + 32) >> 6) + 128).clamp(0, 255) as u8;
+            squares += square(a, sum) + square(b, sum) + square(c, sum) + square(d, sum);
         }
         off += squares as u64;
     }

@@ -14,6 +14,9 @@ pub(super) type Pair = [i16; 2];
 /// What is taken off what [`weigh_rows`] leaves, so that a filter's overshoot fits to both sides: half of full light.
 pub(super) const HALF: i32 = 1 << 14;
 
+// Plain loops over indices below: iterators' own functions, and closures given to them, are not always inlined into a function with
+// features of its own.
+
 /// `out[i] = Σ weights[j] · rows[j][i]`, less [`HALF`], brought into 16 bits. Rows come in pairs, as weights do, and are at least as
 /// long as `out`, which is whole blocks.
 pub(super) fn weigh_rows(out: &mut [i16], rows: &[&[Pair]], weights: Weights<'_>) {
@@ -44,6 +47,7 @@ pub(super) fn weigh_pixels(
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2")]
+#[allow(clippy::needless_range_loop)]
 fn weigh_rows_avx2(out: &mut [i16], rows: &[&[Pair]], weights: Weights<'_>) {
     use std::arch::x86_64::{
         _mm_cvtsi32_si128, _mm256_add_epi32, _mm256_loadu_si256, _mm256_madd_epi16, _mm256_packs_epi32,
@@ -52,23 +56,40 @@ fn weigh_rows_avx2(out: &mut [i16], rows: &[&[Pair]], weights: Weights<'_>) {
     let round = _mm256_set1_epi32(weights.half());
     let shift = _mm_cvtsi32_si128(weights.bits as i32);
     let less = _mm256_set1_epi32(HALF);
-    for (at, out) in out.as_chunks_mut::<BLOCK>().0.iter_mut().enumerate() {
-        let mut sums = [round; 4];
-        for (row, [first, second]) in rows.iter().zip(weights.values.as_chunks::<2>().0) {
-            let both = _mm256_set1_epi32(i32::from(*first as u16) | i32::from(*second) << 16);
-            let block: &[Pair] = &row[at * BLOCK..][..BLOCK];
-            for (part, sum) in sums.iter_mut().enumerate() {
-                // SAFETY: eight pairs are read, of the quarter of the block that has this number.
-                let values = unsafe { _mm256_loadu_si256(block.as_ptr().add(8 * part).cast()) };
-                *sum = _mm256_add_epi32(*sum, _mm256_madd_epi16(values, both));
-            }
+    let taps = rows.len().min(weights.values.len() / 2);
+    for block in 0..out.len() / BLOCK {
+        let from = block * BLOCK;
+        let (mut one, mut two, mut three, mut four) = (round, round, round, round);
+        for tap in 0..taps {
+            let (first, second) = (weights.values[2 * tap], weights.values[2 * tap + 1]);
+            let both = _mm256_set1_epi32(i32::from(first as u16) | i32::from(second) << 16);
+            let values = rows[tap][from..from + BLOCK].as_ptr();
+            // SAFETY: eight pairs are read of each quarter of the block.
+            let [first, second, third, last] = unsafe {
+                [
+                    _mm256_loadu_si256(values.cast()),
+                    _mm256_loadu_si256(values.add(8).cast()),
+                    _mm256_loadu_si256(values.add(16).cast()),
+                    _mm256_loadu_si256(values.add(24).cast()),
+                ]
+            };
+            one = _mm256_add_epi32(one, _mm256_madd_epi16(first, both));
+            two = _mm256_add_epi32(two, _mm256_madd_epi16(second, both));
+            three = _mm256_add_epi32(three, _mm256_madd_epi16(third, both));
+            four = _mm256_add_epi32(four, _mm256_madd_epi16(last, both));
         }
-        let sums = sums.map(|sum| _mm256_sub_epi32(_mm256_sra_epi32(sum, shift), less));
-        for (part, [one, two]) in sums.as_chunks::<2>().0.iter().enumerate() {
-            // Packing takes halves in turn.
-            let packed = _mm256_permute4x64_epi64::<0b11_01_10_00>(_mm256_packs_epi32(*one, *two));
-            // SAFETY: sixteen values are written, of the half of the block that has this number.
-            unsafe { _mm256_storeu_si256(out.as_mut_ptr().add(16 * part).cast(), packed) };
+        one = _mm256_sub_epi32(_mm256_sra_epi32(one, shift), less);
+        two = _mm256_sub_epi32(_mm256_sra_epi32(two, shift), less);
+        three = _mm256_sub_epi32(_mm256_sra_epi32(three, shift), less);
+        four = _mm256_sub_epi32(_mm256_sra_epi32(four, shift), less);
+        // Packing takes halves in turn.
+        let low = _mm256_permute4x64_epi64::<0b11_01_10_00>(_mm256_packs_epi32(one, two));
+        let high = _mm256_permute4x64_epi64::<0b11_01_10_00>(_mm256_packs_epi32(three, four));
+        let out = out[from..from + BLOCK].as_mut_ptr();
+        // SAFETY: sixteen values are written to each half of the block.
+        unsafe {
+            _mm256_storeu_si256(out.cast(), low);
+            _mm256_storeu_si256(out.add(16).cast(), high);
         }
     }
 }
@@ -92,16 +113,15 @@ fn weigh_pixels_avx2(out: &mut [[i16; 4]], row: &[[Pair; 4]], starts: &[usize], 
         let window = &row[starts[at]..starts[at] + len / 2];
         let own = &weights.values[at * len..(at + 1) * len];
         let mut sums = _mm256_setzero_si256();
-        for (pixels, four) in window.as_chunks::<2>().0.iter().zip(own.as_chunks::<4>().0) {
+        let mut tap = 0;
+        while tap + 4 <= len {
+            let (pixels, four) = (window[tap / 2..tap / 2 + 2].as_ptr(), own[tap..tap + 4].as_ptr());
             // SAFETY: two pairs of pixels are read, and four weights.
-            let (values, four) = unsafe {
-                (
-                    _mm256_loadu_si256(pixels.as_ptr().cast()),
-                    _mm256_broadcastq_epi64(_mm_loadu_si64(four.as_ptr().cast())),
-                )
-            };
+            let (values, four) =
+                unsafe { (_mm256_loadu_si256(pixels.cast()), _mm256_broadcastq_epi64(_mm_loadu_si64(four.cast()))) };
             let four = _mm256_castps_si256(_mm256_permutevar_ps(_mm256_castsi256_ps(four), spread));
             sums = _mm256_add_epi32(sums, _mm256_madd_epi16(values, four));
+            tap += 4;
         }
         let sum = _mm_add_epi32(_mm256_castsi256_si128(sums), _mm256_extracti128_si256::<1>(sums));
         let sum = _mm_add_epi32(_mm_sra_epi32(_mm_add_epi32(sum, round), shift), more);

@@ -1,6 +1,9 @@
 //! A resize in linear light that is given its source row by row and leaves the result's rows as soon as they are complete: beside
 //! the result only a filter's height of rows is held. Vertically first, since whole rows are added with every lane of the machine.
 
+// Loops over places by number are what is inlined and becomes vector instructions wherever it is compiled.
+#![allow(clippy::needless_range_loop)]
+
 use super::filter::{REACH, Taps};
 use super::lanes::{BLOCK, Pair, weigh_pixels, weigh_rows};
 use super::light::{ToSrgb, linear8, linear16};
@@ -96,8 +99,9 @@ impl Scale {
         // The last row of an odd number stands for the one that is missing, which weighs nothing.
         let (pairs, slots) = (self.next.div_ceil(2), self.ring.len());
         let slot = &mut self.ring[(pairs - 1) % slots];
-        for ((pair, one), two) in slot.iter_mut().zip(&self.rows[0]).zip(&self.rows[1]) {
-            *pair = [*one, *two];
+        let (even, odd) = (&self.rows[0][..slot.len()], &self.rows[1][..slot.len()]);
+        for at in 0..slot.len() {
+            slot[at] = [even[at], odd[at]];
         }
         let row = self.result.len() * self.layout.channels();
         while !self.done() {
@@ -178,14 +182,21 @@ fn planes8_alpha<const N: usize>(values: &[u8], light: &mut [i16], stride: usize
     for (at, pixels) in values.as_chunks::<N>().0.chunks(STRETCH).enumerate() {
         let at = at * STRETCH;
         let place = |channel: usize| channel * stride + at..channel * stride + at + pixels.len();
-        if pixels.iter().all(|pixel| pixel[N - 1] == 0) {
-            (0..N).for_each(|channel| light[place(channel)].fill(0));
+        let (mut any, mut all) = (0, 255);
+        for pixel in pixels {
+            (any, all) = (any | pixel[N - 1], all & pixel[N - 1]);
+        }
+        if any == 0 {
+            for channel in 0..N {
+                light[place(channel)].fill(0);
+            }
             continue;
         }
-        if pixels.iter().all(|pixel| pixel[N - 1] == 255) {
+        if all == 255 {
             for channel in 0..N - 1 {
-                for (light, pixel) in light[place(channel)].iter_mut().zip(pixels) {
-                    *light = table[usize::from(pixel[channel])];
+                let plane = &mut light[place(channel)];
+                for at in 0..pixels.len() {
+                    plane[at] = table[usize::from(pixels[at][channel])];
                 }
             }
             light[place(N - 1)].fill(LIGHT_FULL);
@@ -193,16 +204,18 @@ fn planes8_alpha<const N: usize>(values: &[u8], light: &mut [i16], stride: usize
         }
         // Of 32,768, which is one.
         let mut alphas = [0; STRETCH];
-        for (alpha, pixel) in alphas.iter_mut().zip(pixels) {
-            *alpha = (i32::from(pixel[N - 1]) * 32_768 + 127) / 255;
+        for at in 0..pixels.len() {
+            alphas[at] = (i32::from(pixels[at][N - 1]) * 32_768 + 127) / 255;
         }
         for channel in 0..N - 1 {
-            for ((light, pixel), alpha) in light[place(channel)].iter_mut().zip(pixels).zip(alphas) {
-                *light = ((i32::from(table[usize::from(pixel[channel])]) * alpha + 16_384) >> 15) as i16;
+            let plane = &mut light[place(channel)];
+            for at in 0..pixels.len() {
+                plane[at] = ((i32::from(table[usize::from(pixels[at][channel])]) * alphas[at] + 16_384) >> 15) as i16;
             }
         }
-        for (light, alpha) in light[place(N - 1)].iter_mut().zip(alphas) {
-            *light = alpha.min(i32::from(LIGHT_FULL)) as i16;
+        let plane = &mut light[place(N - 1)];
+        for at in 0..pixels.len() {
+            plane[at] = alphas[at].min(i32::from(LIGHT_FULL)) as i16;
         }
     }
 }
