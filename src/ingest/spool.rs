@@ -79,7 +79,7 @@ impl Drop for Unfinished {
 /// What the blocking side holds between two writes.
 struct Sink {
     file: File,
-    hasher: blake3::Hasher,
+    hasher: Box<blake3::Hasher>,
     buffer: Vec<u8>,
 }
 
@@ -151,7 +151,7 @@ impl Spool {
         let path = self.folder.join(format!("{:016x}", self.number.fetch_add(1, Ordering::Relaxed)));
         let file = OpenOptions::new().write(true).create_new(true).mode(0o640).open(&path)?;
         let mut unfinished = Unfinished { path, whole: false };
-        let sink = Sink { file, hasher: blake3::Hasher::new(), buffer: Vec::with_capacity(BUFFER_BYTES) };
+        let sink = Sink { file, hasher: Box::new(blake3::Hasher::new()), buffer: Vec::with_capacity(BUFFER_BYTES) };
         let (sink, head, bytes) = fill(sink, body, bytes_max, patience).await?;
         if bytes == 0 {
             return Err(Error::Empty);

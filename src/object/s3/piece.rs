@@ -118,7 +118,7 @@ mod tests {
     #[tokio::test]
     async fn a_piece_is_read_again_from_buffers_that_are_used_again() {
         let file = tempfile::NamedTempFile::new().unwrap();
-        let whole: Vec<u8> = (0..1_000_000_usize).map(|at| (at * 2_654_435_761 >> 9) as u8).collect();
+        let whole: Vec<u8> = (0..1_000_000_usize).map(|at| ((at * 2_654_435_761) >> 9) as u8).collect();
         std::fs::write(file.path(), &whole).unwrap();
         let (buffers, opened) = (Buffers::default(), Arc::new(File::open(file.path()).unwrap()));
         for (from, to) in [(0, 1_000_000), (5, 6), (7, 7), (100_000, 700_001)] {
