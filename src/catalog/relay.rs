@@ -17,22 +17,7 @@ impl Catalog {
                 return Ok(false);
             }
         }
-        let (name, holder) = (name.to_owned(), holder.to_owned());
-        self.write(move |tx| {
-            Box::pin(async move {
-                let now = tx.now_ms();
-                let touched = tx
-                    .run(
-                        "INSERT INTO schedules (name, next_ms, holder) VALUES ($1, $2, $3)
-                         ON CONFLICT (name) DO UPDATE SET next_ms = excluded.next_ms, holder = excluded.holder
-                         WHERE schedules.next_ms <= $4 OR schedules.holder = excluded.holder",
-                        values![name, now + lease.as_millis() as i64, holder, now],
-                    )
-                    .await?;
-                Ok(touched > 0)
-            })
-        })
-        .await
+        self.take_turn(name, holder, lease, true).await
     }
 
     /// Gives a lease back, so that another need not wait for its end.

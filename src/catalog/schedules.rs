@@ -15,18 +15,22 @@ impl Catalog {
         {
             return Ok(false);
         }
+        self.take_turn(name, holder, every, false).await
+    }
+
+    /// Has a name be a holder's for so long, unless it is somebody's still; `again`: unless it is somebody else's.
+    pub(super) async fn take_turn(&self, name: &str, holder: &str, time: Duration, again: bool) -> Result<bool, Error> {
         let (name, holder) = (name.to_owned(), holder.to_owned());
         self.write(move |tx| {
             Box::pin(async move {
                 let now = tx.now_ms();
-                let touched = tx
-                    .run(
-                        "INSERT INTO schedules (name, next_ms, holder) VALUES ($1, $2, $3)
-                         ON CONFLICT (name) DO UPDATE SET next_ms = excluded.next_ms, holder = excluded.holder
-                         WHERE schedules.next_ms <= $4",
-                        values![name, now + every.as_millis() as i64, holder, now],
-                    )
-                    .await?;
+                let ours = if again { " OR schedules.holder = excluded.holder" } else { "" };
+                let sql = format!(
+                    "INSERT INTO schedules (name, next_ms, holder) VALUES ($1, $2, $3)
+                     ON CONFLICT (name) DO UPDATE SET next_ms = excluded.next_ms, holder = excluded.holder
+                     WHERE schedules.next_ms <= $4{ours}"
+                );
+                let touched = tx.run(sql, values![name, now + time.as_millis() as i64, holder, now]).await?;
                 Ok(touched > 0)
             })
         })

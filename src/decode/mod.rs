@@ -223,28 +223,23 @@ impl Cut {
     }
 }
 
-/// As [`stream`], of a cut that serves several wants beside each other ([`Cut::beside`]); `want` is one of them.
+/// As [`stream`], of a cut that serves several wants beside each other ([`Cut::beside`]): of a JPEG, since only its cuts have sides.
 ///
 /// # Errors
-/// As [`stream`]; a JPEG that is broken on these rows is refused.
-#[allow(clippy::too_many_arguments)]
+/// As [`stream`]; what is broken on these rows is refused.
 pub fn stream_cut(
     bytes: &[u8],
     header: &Header,
     cut: &Cut,
-    want: &Want,
-    form: Form,
     limits: &Limits,
     work: &Work,
     sink: &mut dyn Sink,
 ) -> Result<bool, Error> {
+    work.check()?;
+    check_size(header.size, limits)?;
     match &cut.0 {
-        Kind::Jpeg(shared) if *shared != jpeg::cut(bytes, header, want, form)? => {
-            work.check()?;
-            check_size(header.size, limits)?;
-            jpeg::stream_cut(bytes, header, shared, work, sink)
-        }
-        _ => stream(bytes, header, want, form, limits, work, sink),
+        Kind::Jpeg(shared) => jpeg::stream_cut(bytes, header, shared, work, sink),
+        Kind::Whole | Kind::Drawn(_) => Err(Error::broken(header.format, "it has no parts beside each other")),
     }
 }
 

@@ -144,7 +144,10 @@ pub fn ready(members: &[(&Order, &Work)]) -> Result<Vec<Result<Ready, Refused>>,
     let placed = steps.iter_mut().map(|steps| Some(Placed { steps, scale: wanted.scale, bytes: 0 }));
     let mut fan = Fan { sinks: placed.collect(), bytes: 0 };
     let Wanted { source, header, want, form, limits, .. } = &wanted;
-    let damaged = decode::stream_cut(source, header, &cut, want, *form, limits, &all, &mut fan)?;
+    let damaged = match &cut {
+        Some(cut) => decode::stream_cut(source, header, cut, limits, &all, &mut fan)?,
+        None => decode::stream(source, header, want, *form, limits, &all, &mut fan)?,
+    };
     let left: Vec<bool> = fan.sinks.iter().map(Option::is_none).collect();
     let mut shared = Stages::default();
     shared.left(Stage::Decode, fan.bytes);
@@ -170,17 +173,16 @@ pub fn ready(members: &[(&Order, &Work)]) -> Result<Vec<Result<Ready, Refused>>,
     Ok(ready)
 }
 
-/// What is decoded for orders of one group.
-fn shared(members: &[(&Order, &Work)]) -> Result<Cut, Error> {
-    let mut shared: Option<Cut> = None;
-    for (order, _) in members {
-        let Some(Rows { cut, .. }) = rows(order) else { return Err(Refused::Panicked.into()) };
-        shared = Some(match shared {
-            None => cut,
-            Some(before) => before.beside(&cut).ok_or(Refused::Panicked)?,
-        });
+/// What is decoded for orders of one group, where it is more than the first alone takes.
+fn shared(members: &[(&Order, &Work)]) -> Result<Option<Cut>, Error> {
+    let cuts = members.iter().map(|(order, _)| rows(order).map(|rows| rows.cut).ok_or(Refused::Panicked));
+    let cuts = cuts.collect::<Result<Vec<Cut>, _>>()?;
+    let Some((first, others)) = cuts.split_first() else { return Ok(None) };
+    let mut shared = first.clone();
+    for cut in others {
+        shared = shared.beside(cut).ok_or(Refused::Panicked)?;
     }
-    shared.ok_or_else(|| Refused::Panicked.into())
+    Ok(Some(shared).filter(|shared| shared != first))
 }
 
 /// The pictures that orders show, each once.

@@ -155,9 +155,8 @@ impl Acknowledged {
 
     /// Waits until each acknowledged job has ended, and ended well unless its asset was deleted meanwhile. `log` is what the processes said.
     pub async fn jobs_end(&self, client: &Persistent, log: impl Fn() -> String) {
-        let known = self;
         let begun = Instant::now();
-        for id in &known.jobs {
+        for id in &self.jobs {
             loop {
                 let path = format!("/v1/jobs/{id}");
                 let job = client.send(Method::GET, &path, &[], Bytes::new(), &[200]).await.1;
@@ -165,7 +164,7 @@ impl Acknowledged {
                     "completed" => break,
                     // Its asset was deleted meanwhile.
                     "failed" | "cancelled"
-                        if known.deleted.iter().any(|gone| job["asset"] == format!("shop/{gone}")) =>
+                        if self.deleted.iter().any(|gone| job["asset"] == format!("shop/{gone}")) =>
                     {
                         break;
                     }

@@ -128,7 +128,7 @@ pub fn stream_cut(bytes: &[u8], header: &Header, cut: &Cut, work: &Work, sink: &
     match baseline::stream(bytes, &frame, part, form, !small, work, sink) {
         Ok(damaged) => Ok(damaged),
         Err(baseline::Failure::Stopped(stopped)) => Err(stopped.into()),
-        Err(baseline::Failure::Irregular) => Err(Error::broken(Format::Jpeg, "its data is broken")),
+        Err(baseline::Failure::Irregular) => Err(Error::broken(Format::Jpeg, "its data is broken from the start")),
     }
 }
 
