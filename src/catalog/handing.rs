@@ -22,6 +22,8 @@ pub struct Waiting {
     pub lease: i64,
     /// Whether a broker has it.
     pub handed: bool,
+    /// Where a broker lost it under this lease: when that was noted, in milliseconds since 1970.
+    pub lost_ms: Option<i64>,
     /// W3C `traceparent` of who asked for it.
     pub trace: Option<String>,
     place: i64,
@@ -31,17 +33,23 @@ pub struct Waiting {
 /// Jobs that a broker has, at most so many are looked at in one go.
 const HANDED_MAX: u32 = 10_000;
 
-const COLUMNS: &str =
-    "id, kind, priority, lease, CASE WHEN handed = lease THEN 1 ELSE 0 END AS had, trace, place, queued_ms";
+/// What stands at a job that no broker ever had; less is the negative time at which its message was found lost.
+const NEVER: i64 = -1;
+
+const COLUMNS: &str = "id, kind, priority, lease, handed, trace, place, queued_ms";
 
 impl Waiting {
     fn read(row: Row) -> Result<Self, Error> {
         let mut at = row.cells();
+        let id = at.text()?;
+        let lane = Lane { kind: at.word()?, priority: Priority::of_rank(at.int()?)? };
+        let (lease, handed) = (at.int()?, at.int()?);
         Ok(Self {
-            id: at.text()?,
-            lane: Lane { kind: at.word()?, priority: Priority::of_rank(at.int()?)? },
-            lease: at.int()?,
-            handed: at.int()? != 0,
+            id,
+            lane,
+            lease,
+            handed: handed == lease,
+            lost_ms: (handed < NEVER).then_some(-handed),
             trace: at.text_or_none()?,
             place: at.int()?,
             queued_ms: at.int()?,
@@ -142,7 +150,8 @@ impl Catalog {
 
     /// Notes that a broker has these jobs no more, each by its id and lease: they are handed over again.
     pub async fn unhanded(&self, jobs: Vec<(String, i64)>) -> Result<(), Error> {
-        self.write(move |tx| Box::pin(async move { tx.set_handed(&jobs, "handed = lease", "-1").await })).await
+        let lost = (-self.now_ms()).min(NEVER - 1).to_string();
+        self.write(move |tx| Box::pin(async move { tx.set_handed(&jobs, "handed = lease", &lost).await })).await
     }
 
     /// The jobs that wait for a worker in a broker.
@@ -269,7 +278,9 @@ mod tests {
         assert_eq!(catalog.in_hand().await.unwrap().len(), 3);
         // What was lost is handed over again under the same.
         catalog.unhanded(vec![(ids[1].id.clone(), 0), (ids[2].id.clone(), 9)]).await.unwrap();
-        assert_eq!(names(&catalog.to_hand(&windows).await.unwrap()), [(ids[0].id.clone(), 2), (ids[1].id.clone(), 0)]);
+        handed = catalog.to_hand(&windows).await.unwrap();
+        assert_eq!(names(&handed), [(ids[0].id.clone(), 2), (ids[1].id.clone(), 0)]);
+        assert_eq!(handed.iter().map(|job| job.lost_ms.is_some()).collect::<Vec<_>>(), [false, true]);
     }
 
     #[tokio::test]

@@ -8,10 +8,11 @@
 //! So whatever is delivered twice runs once, and whatever is lost on the way is still in the catalog.
 
 mod relay;
+mod stall;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,6 +27,7 @@ use crate::broker::{Broker, Delivery, Jobs, JobsSettings};
 use crate::catalog::{Catalog, Claim, Lane};
 use crate::telemetry::names;
 use relay::{Note, Relay, name};
+use stall::Stalls;
 
 /// How the queue uses the broker.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -53,6 +55,10 @@ const DELIVERED_WITHIN: Duration = Duration::from_millis(50);
 /// The shortest time after which JetStream delivers again what is silent.
 const ACK_WAIT_MIN: Duration = Duration::from_secs(1);
 
+/// So many times the time for an acknowledgement a lane may bring nothing that is there: a message that was on its way to a worker
+/// that was killed comes again after one.
+const STALLED_AFTER: u32 = 4;
+
 /// For how long a message waits in the broker that nobody asks for; then its job is handed over again.
 const AGE_MAX: Duration = Duration::from_secs(86_400);
 
@@ -71,14 +77,23 @@ struct JetStream {
     known: Embedded,
     relay: Arc<Relay>,
     held: Mutex<HashMap<String, Held>>,
+    stalls: Stalls,
+}
+
+/// A message that came.
+struct Fetched {
+    lane: Lane,
+    note: Note,
+    delivery: Delivery,
 }
 
 /// The queue in a broker. Asks nothing of it yet. Needs a running runtime.
 pub fn jetstream(catalog: Catalog, broker: Broker, settings: Settings, handing: Handing) -> Arc<dyn Queue> {
+    let ack_wait = settings.lease.max(ACK_WAIT_MIN);
     let jobs = Jobs::new(
         broker,
         JobsSettings {
-            ack_wait: settings.lease.max(ACK_WAIT_MIN),
+            ack_wait,
             // Deliveries that count are the catalog's; these bound what no worker ever claims.
             deliveries_max: settings.deliveries_max.saturating_mul(2).max(10),
             age_max: AGE_MAX,
@@ -88,7 +103,8 @@ pub fn jetstream(catalog: Catalog, broker: Broker, settings: Settings, handing: 
     );
     let relay = Arc::new(Relay::new(catalog.clone(), jobs, handing.window));
     relay::start(&relay);
-    Arc::new(JetStream { known: Embedded::new(catalog, settings), relay, held: Mutex::default() })
+    let stalls = Stalls::new(ack_wait * STALLED_AFTER);
+    Arc::new(JetStream { known: Embedded::new(catalog, settings), relay, held: Mutex::default(), stalls })
 }
 
 impl JetStream {
@@ -137,20 +153,24 @@ impl JetStream {
             // Handed over just now; or others were quicker, and another is handed over in a moment.
             delivered = self.fetch_all(&lanes, DELIVERED_WITHIN).await;
         }
+        let brought: BTreeSet<Lane> = delivered.iter().map(|fetched| fetched.lane).collect();
+        if self.stalls.note(&next, &brought) {
+            self.relay.renew(self.stalls.after()).await?;
+        }
         if delivered.is_empty() {
             return Ok((Vec::new(), 0));
         }
-        let notes = delivered.iter().map(|(note, _)| (note.job.clone(), note.lease)).collect();
+        let notes = delivered.iter().map(|Fetched { note, .. }| (note.job.clone(), note.lease)).collect();
         let claimed = match self.catalog().claim_handed(claim, notes).await {
             Ok(claimed) => claimed,
             Err(error) => {
-                join_all(delivered.iter().map(|(_, delivery)| delivery.release())).await;
+                join_all(delivered.iter().map(|fetched| fetched.delivery.release())).await;
                 return Err(error);
             }
         };
         let mut jobs = Vec::with_capacity(claimed.len());
         let mut stale = 0;
-        for ((_, delivery), job) in delivered.into_iter().zip(claimed) {
+        for (Fetched { delivery, .. }, job) in delivered.into_iter().zip(claimed) {
             match job {
                 Some(job) => {
                     self.hold(&job, delivery);
@@ -166,13 +186,13 @@ impl JetStream {
         Ok((jobs, stale))
     }
 
-    async fn fetch_all(&self, lanes: &BTreeMap<Lane, usize>, wait: Duration) -> Vec<(Note, Delivery)> {
+    async fn fetch_all(&self, lanes: &BTreeMap<Lane, usize>, wait: Duration) -> Vec<Fetched> {
         let fetches = lanes.iter().map(|(lane, most)| self.fetch(*lane, *most, wait));
         join_all(fetches).await.into_iter().flatten().collect()
     }
 
     /// A lane's messages; none where the broker does not answer: its jobs wait.
-    async fn fetch(&self, lane: Lane, most: usize, wait: Duration) -> Vec<(Note, Delivery)> {
+    async fn fetch(&self, lane: Lane, most: usize, wait: Duration) -> Vec<Fetched> {
         let delivered = self.relay.jobs.fetch(&name(lane), most, wait).await.unwrap_or_else(|error| {
             tracing::debug!(%error, "jobs could not be fetched");
             Vec::new()
@@ -183,7 +203,7 @@ impl JetStream {
                 metrics::counter!(names::QUEUE_REDELIVERED).increment(1);
             }
             match serde_json::from_slice(&delivery.body) {
-                Ok(note) => read.push((note, delivery)),
+                Ok(note) => read.push(Fetched { lane, note, delivery }),
                 Err(error) => {
                     tracing::error!(%error, "a message of another program lies among the jobs; it is taken away");
                     delivery.ack().await;

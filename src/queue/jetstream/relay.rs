@@ -43,6 +43,9 @@ const SWEEP_AGAIN: Duration = Duration::from_millis(250);
 /// The schedule of that look.
 const SWEEP: &str = "queue sweep";
 
+/// The schedule of making the stream anew.
+const RENEW: &str = "queue renewed";
+
 /// Dead letters in one go.
 const LETTERS_MAX: u32 = 100;
 
@@ -53,6 +56,8 @@ pub struct Relay {
     /// The broker's side.
     pub jobs: Jobs,
     window: usize,
+    /// Who this is, where processes take turns.
+    holder: String,
     /// One at a time in a process: who comes second finds done what he wanted.
     busy: Mutex<()>,
     asked: Arc<Notify>,
@@ -68,7 +73,8 @@ impl Relay {
     /// A relay with a window of so many jobs a lane.
     pub fn new(catalog: Catalog, jobs: Jobs, window: usize) -> Self {
         let ready = watch::Sender::new(0);
-        Self { catalog, jobs, window: window.max(1), busy: Mutex::default(), asked: Arc::default(), ready }
+        let holder = format!("relay-{}-{}", std::process::id(), fastrand::u32(..));
+        Self { catalog, jobs, window: window.max(1), holder, busy: Mutex::default(), asked: Arc::default(), ready }
     }
 
     /// Changes when there may be jobs to claim, as far as this process is told.
@@ -130,9 +136,9 @@ impl Relay {
     }
 
     /// What is looked at now and then.
-    async fn look(&self, holder: &str) -> Result<(), Error> {
+    async fn look(&self) -> Result<(), Error> {
         self.bury().await?;
-        if self.catalog.due(SWEEP, SWEEP_EVERY, holder).await? {
+        if self.catalog.due(SWEEP, SWEEP_EVERY, &self.holder).await? {
             self.sweep().await?;
         }
         Ok(())
@@ -159,6 +165,26 @@ impl Relay {
         self.catalog.unhanded(lost).await
     }
 
+    /// Has the stream of jobs made anew and what lay in it handed over again; once in so long, whichever processes ask for it.
+    ///
+    /// What a broker has of jobs can all be told again by the catalog, so a stream that does not deliver is not worth repairing.
+    pub async fn renew(&self, every: Duration) -> Result<(), Error> {
+        if !self.catalog.due(RENEW, every, &self.holder).await? {
+            return Ok(());
+        }
+        tracing::warn!("the broker has jobs and does not bring them; their stream is made anew");
+        metrics::counter!(names::QUEUE_RENEWED).increment(1);
+        if let Err(error) = self.jobs.renew().await {
+            tracing::warn!(%error, "the stream of jobs could not be made anew; it is tried again");
+            return Ok(());
+        }
+        let lost: Vec<_> = self.catalog.in_hand().await?.into_iter().map(|job| (job.id, job.lease)).collect();
+        metrics::counter!(names::QUEUE_LOST).increment(lost.len() as u64);
+        self.catalog.unhanded(lost).await?;
+        self.ask();
+        Ok(())
+    }
+
     async fn missing(&self, jobs: Vec<Waiting>) -> Vec<Waiting> {
         let mut lanes: BTreeMap<Lane, Vec<Waiting>> = BTreeMap::new();
         for job in jobs {
@@ -176,10 +202,9 @@ impl Relay {
 
 /// Relays in the background for as long as there is a queue.
 pub fn start(relay: &Arc<Relay>) {
-    let holder = format!("relay-{}-{}", std::process::id(), fastrand::u32(..));
     let told =
         Told { committed: relay.catalog.ready(), broker: relay.jobs.broker().states(), asked: relay.asked.clone() };
-    tokio::spawn(keep(Arc::downgrade(relay), told, holder));
+    tokio::spawn(keep(Arc::downgrade(relay), told));
     tokio::spawn(listen(Arc::downgrade(relay)));
 }
 
@@ -190,7 +215,7 @@ struct Told {
     asked: Arc<Notify>,
 }
 
-async fn keep(relay: Weak<Relay>, mut told: Told, holder: String) {
+async fn keep(relay: Weak<Relay>, mut told: Told) {
     let mut looked: Option<Instant> = None;
     loop {
         let Some(this) = relay.upgrade() else { return };
@@ -203,7 +228,7 @@ async fn keep(relay: Weak<Relay>, mut told: Told, holder: String) {
             }
             if looked.is_none_or(|at| at.elapsed() > LOOK_EVERY / 2) {
                 looked = Some(Instant::now());
-                if let Err(error) = this.look(&holder).await {
+                if let Err(error) = this.look().await {
                     tracing::debug!(%error, "dead letters, or what the broker has, could not be looked at");
                 }
             }
@@ -241,7 +266,10 @@ fn message(job: &Waiting) -> JobMessage {
     let note = Note { job: job.id.clone(), lease: job.lease };
     JobMessage {
         lane: name(job.lane),
-        id: format!("{}:{}", job.id, job.lease),
+        // Under another id than the one that was lost, which JetStream would take for the same for two minutes.
+        id: job
+            .lost_ms
+            .map_or_else(|| format!("{}:{}", job.id, job.lease), |lost| format!("{}:{}:{lost}", job.id, job.lease)),
         body: serde_json::to_vec(&note).expect("a note is plain data").into(),
         headers: job.trace.clone().map(|trace| ("traceparent", trace)).into_iter().collect(),
     }

@@ -168,6 +168,27 @@ async fn what_the_broker_lost_is_handed_over_again() {
 }
 
 #[tokio::test]
+async fn a_lane_that_the_broker_does_not_deliver_is_made_anew() {
+    let settings = Settings { lease: Duration::from_secs(1), ..Settings::default() };
+    let Both { bench, relay, .. } = both(server::shared(), settings).await;
+    let id = bench.push(vec![job("ann", Priority::Normal)]).await.remove(0);
+    until("it is handed over", async || bench.catalog.in_hand().await.unwrap().len() == 1).await;
+    // The message is in the stream and comes to nobody: a stranger has it and keeps saying that it is under way.
+    let taken = relay.jobs.fetch("normal.transform", 1, SOON).await.unwrap().pop().unwrap();
+    let keeping = tokio::spawn(async move {
+        loop {
+            taken.progress().await;
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+    });
+    let held = claim_one(&bench).await;
+    assert_eq!((&held.id, held.deliveries), (&id, 1));
+    assert!(!keeping.is_finished());
+    keeping.abort();
+    bench.complete(&held).await;
+}
+
+#[tokio::test]
 async fn while_the_broker_is_away_jobs_are_taken_in_and_they_run_when_it_is_back() {
     let server = Nats::start("");
     let Both { bench, .. } = both(&server, Settings::default()).await;
