@@ -96,6 +96,15 @@ impl Circuit {
         }
     }
 
+    /// How long nobody may try after one more failure; none where it would stay closed.
+    pub fn open_after_failure(&self, now: Instant) -> Option<Duration> {
+        match self.inner.lock().phase {
+            Phase::Open { until } if now < until => Some(until - now),
+            Phase::Closed { failures } if failures + 1 < self.settings.failures.max(1) => None,
+            Phase::Open { .. } | Phase::Closed { .. } | Phase::HalfOpen { .. } => Some(self.settings.open_for),
+        }
+    }
+
     /// As if so much time had passed since it opened.
     pub fn age(&self, by: Duration) {
         if let Phase::Open { until } = &mut self.inner.lock().phase {

@@ -126,6 +126,12 @@ impl Board {
         circuit.open_for(Instant::now().into_std())
     }
 
+    /// How long a dependency is left alone for when one more try has failed by it; none where it may be tried all the same.
+    pub fn open_after_failure(&self, dependency: &Dependency) -> Option<Duration> {
+        let circuit = self.circuits.lock().get(dependency).cloned()?;
+        circuit.open_after_failure(Instant::now().into_std())
+    }
+
     /// A job began.
     pub fn began(&self) {
         let mut state = self.state.lock();
@@ -267,14 +273,17 @@ mod tests {
         let board = Board::default();
         let store = Dependency::Store;
         let uses = [Dependency::Store, Dependency::Source("shoes".to_owned())];
-        for _ in 0..5 {
+        for failures in 0..5 {
             assert_eq!(board.open_for(&store), None);
+            let wait = (failures == 4).then_some(Duration::from_secs(30));
+            assert_eq!(board.open_after_failure(&store), wait, "the last one opens it");
             board.ended(Some(&Outcome::Ill(Some(Dependency::Store))), &uses);
         }
         assert_eq!(board.open_for(&store), Some(Duration::from_secs(30)));
         assert_eq!(board.open_for(&uses[1]), None, "the other is not to blame");
         tokio::time::advance(Duration::from_secs(31)).await;
         assert_eq!(board.open_for(&store), None);
+        assert_eq!(board.open_after_failure(&store), Some(Duration::from_secs(30)));
         board.ended(Some(&Outcome::Ill(Some(Dependency::Store))), &uses);
         assert!(board.open_for(&store).is_some(), "a probe failed");
         tokio::time::advance(Duration::from_secs(31)).await;

@@ -111,7 +111,7 @@ declare! {
     Counter QUEUE_HANDED = "fovea_queue_handed_total": "Jobs handed over to the broker";
     Counter QUEUE_REDELIVERED = "fovea_queue_redelivered_total": "Messages of jobs that the broker delivered again";
     Counter QUEUE_STALE = "fovea_queue_stale_total": "Messages of jobs that were somebody else's by then, or had ended";
-    Counter QUEUE_RENEWED = "fovea_queue_renewed_total": "Times that the broker had jobs and did not bring them, so that their stream was made anew";
+    Counter QUEUE_RENEWED = "fovea_queue_renewed_total": "Times that the broker's stream of jobs was made anew, since it did not deliver or was full of what was done with";
     Counter QUEUE_LOST = "fovea_queue_lost_total": "Jobs handed over again, since the broker had lost them";
     Gauge QUEUE_OUTBOX_JOBS = "fovea_queue_outbox_jobs": "Jobs that could be claimed and wait in the catalog to be handed over, as the process that looked last saw it";
     Gauge QUEUE_OUTBOX_SECONDS = "fovea_queue_outbox_seconds": "How long the oldest of them has waited, as the process that looked last saw it";

@@ -98,8 +98,8 @@ fn judged(parts: &Parts, job: &Job, verdict: Verdict) -> (Ended, Option<Outcome>
         Verdict::Wait(time) => (Ended::Released { delay_ms: spread(time) }, None),
         Verdict::Failed(failure, to_blame) => {
             let outcome = if failure.passing { Outcome::Ill(to_blame.clone()) } else { Outcome::Well };
-            // While what it failed by is left alone, the try is not held against the job.
-            if let Some(time) = to_blame.as_ref().and_then(|one| parts.board.open_for(one)) {
+            // Where what it failed by is left alone from now on, or this was to see how it is, the try is not held against the job.
+            if let Some(time) = to_blame.as_ref().and_then(|one| parts.board.open_after_failure(one)) {
                 return (Ended::Released { delay_ms: spread(time) }, Some(outcome));
             }
             (parts.queue.settings().backoff.after(job.attempts, failure), Some(outcome))

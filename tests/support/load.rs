@@ -164,7 +164,8 @@ impl Acknowledged {
                     "completed" => break,
                     // Its asset was deleted meanwhile.
                     "failed" | "cancelled"
-                        if self.deleted.iter().any(|gone| job["asset"] == format!("shop/{gone}")) =>
+                        if job["kind"] != "delete"
+                            && self.deleted.iter().any(|gone| job["asset"] == format!("shop/{gone}")) =>
                     {
                         break;
                     }

@@ -5,7 +5,8 @@
 //! them, and claims in the catalog what they name: a message whose lease is not the job's any more is stale and is acknowledged. The
 //! message of a job under way is said to be so by each heartbeat, and acknowledged once the catalog knows how the try ended.
 //!
-//! So whatever is delivered twice runs once, and whatever is lost on the way is still in the catalog.
+//! So whatever is delivered twice runs once, and whatever is lost on the way is still in the catalog. While the broker is away, or
+//! does not deliver what it has, jobs are claimed in the catalog alone; their messages are stale when it is back.
 
 mod relay;
 mod stall;
@@ -46,8 +47,8 @@ impl Default for Handing {
     }
 }
 
-/// Messages that turn out stale are made good by further ones so often in one claim.
-const ROUNDS: usize = 4;
+/// Messages that turn out stale are made good by further ones so often in one claim; where all were, the broker is full of them.
+const ROUNDS: usize = 64;
 
 /// How long a message is waited for that should be there.
 const DELIVERED_WITHIN: Duration = Duration::from_millis(50);
@@ -57,7 +58,7 @@ const ACK_WAIT_MIN: Duration = Duration::from_secs(1);
 
 /// So many times the time for an acknowledgement a lane may bring nothing that is there: a message that was on its way to a worker
 /// that was killed comes again after one.
-const STALLED_AFTER: u32 = 4;
+const STALLED_AFTER: u32 = 2;
 
 /// For how long a message waits in the broker that nobody asks for; then its job is handed over again.
 const AGE_MAX: Duration = Duration::from_secs(86_400);
@@ -109,14 +110,13 @@ pub fn jetstream(catalog: Catalog, broker: Broker, settings: Settings, handing: 
 
 impl JetStream {
     async fn claim(&self, ask: &Ask) -> Result<Vec<Job>, Error> {
-        // While the broker is away jobs wait; the connection says so itself.
-        if self.relay.jobs.broker().up().is_err() {
-            return Ok(Vec::new());
+        if self.relay.jobs.broker().up().is_err() || self.stalls.of_late() {
+            return self.known.claim(ask).await;
         }
         let mut claim = self.known.claim_of(ask);
         self.catalog().tidy(claim.deliveries_max).await?;
         let mut claimed = Vec::new();
-        for _ in 0..ROUNDS {
+        for round in 1..=ROUNDS {
             let (taken, stale) = match self.claim_once(&claim).await {
                 // What was claimed before is ours.
                 Err(_) if !claimed.is_empty() => break,
@@ -130,6 +130,9 @@ impl JetStream {
             claimed.extend(taken);
             if stale == 0 || claim.most == 0 {
                 break;
+            }
+            if round == ROUNDS && claimed.is_empty() {
+                self.relay.renew("it is full of what is done with", self.stalls.after()).await?;
             }
         }
         if !claimed.is_empty() {
@@ -155,7 +158,7 @@ impl JetStream {
         }
         let brought: BTreeSet<Lane> = delivered.iter().map(|fetched| fetched.lane).collect();
         if self.stalls.note(&next, &brought) {
-            self.relay.renew(self.stalls.after()).await?;
+            self.relay.renew("it does not bring the jobs that it has", self.stalls.after()).await?;
         }
         if delivered.is_empty() {
             return Ok((Vec::new(), 0));

@@ -167,12 +167,12 @@ impl Relay {
 
     /// Has the stream of jobs made anew and what lay in it handed over again; once in so long, whichever processes ask for it.
     ///
-    /// What a broker has of jobs can all be told again by the catalog, so a stream that does not deliver is not worth repairing.
-    pub async fn renew(&self, every: Duration) -> Result<(), Error> {
+    /// What a broker has of jobs can all be told again by the catalog, so nothing of it is worth repairing.
+    pub async fn renew(&self, why: &str, every: Duration) -> Result<(), Error> {
         if !self.catalog.due(RENEW, every, &self.holder).await? {
             return Ok(());
         }
-        tracing::warn!("the broker has jobs and does not bring them; their stream is made anew");
+        tracing::warn!(why, "the broker's stream of jobs is made anew");
         metrics::counter!(names::QUEUE_RENEWED).increment(1);
         if let Err(error) = self.jobs.renew().await {
             tracing::warn!(%error, "the stream of jobs could not be made anew; it is tried again");

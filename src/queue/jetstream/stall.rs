@@ -24,12 +24,16 @@ struct Missed {
 pub struct Stalls {
     after: Duration,
     missed: Mutex<HashMap<Lane, Missed>>,
+    until: Mutex<Option<Instant>>,
 }
+
+/// So many times as long as it was waited for a lane that stands still, the broker is done without.
+const WITHOUT: u32 = 4;
 
 impl Stalls {
     /// Lanes that bring nothing for longer than `after` stand still.
     pub fn new(after: Duration) -> Self {
-        Self { after, missed: Mutex::default() }
+        Self { after, missed: Mutex::default(), until: Mutex::default() }
     }
 
     /// How long a lane may bring nothing.
@@ -37,7 +41,12 @@ impl Stalls {
         self.after
     }
 
-    /// Notes which jobs a claim wanted and which lanes brought any. Answers whether one stands still; it then counts anew.
+    /// Whether a lane stood still of late.
+    pub fn of_late(&self) -> bool {
+        self.until.lock().is_some_and(|until| Instant::now() < until)
+    }
+
+    /// Notes which jobs a claim wanted and which lanes brought any. Answers whether one stands still.
     pub fn note(&self, wanted: &[Waiting], brought: &BTreeSet<Lane>) -> bool {
         let mut heads: HashMap<Lane, &Waiting> = HashMap::new();
         for job in wanted.iter().filter(|job| !brought.contains(&job.lane)) {
@@ -54,6 +63,7 @@ impl Stalls {
         let stalled = missed.values().any(|missed| now - missed.since > self.after);
         if stalled {
             missed.clear();
+            *self.until.lock() = Some(now + self.after * WITHOUT);
         }
         stalled
     }

@@ -170,9 +170,14 @@ async fn what_the_broker_lost_is_handed_over_again() {
 #[tokio::test]
 async fn a_lane_that_the_broker_does_not_deliver_is_made_anew() {
     let settings = Settings { lease: Duration::from_secs(1), ..Settings::default() };
-    let Both { bench, relay, .. } = both(server::shared(), settings).await;
+    let Both { bench, relay, prefix } = both(server::shared(), settings).await;
     let id = bench.push(vec![job("ann", Priority::Normal)]).await.remove(0);
     until("it is handed over", async || bench.catalog.in_hand().await.unwrap().len() == 1).await;
+    let made = async || {
+        let found = stream(server::shared(), &format!("{prefix}_jobs")).await;
+        found.cached_info().created
+    };
+    let before = made().await;
     // The message is in the stream and comes to nobody: a stranger has it and keeps saying that it is under way.
     let taken = relay.jobs.fetch("normal.transform", 1, SOON).await.unwrap().pop().unwrap();
     let keeping = tokio::spawn(async move {
@@ -184,24 +189,32 @@ async fn a_lane_that_the_broker_does_not_deliver_is_made_anew() {
     let held = claim_one(&bench).await;
     assert_eq!((&held.id, held.deliveries), (&id, 1));
     assert!(!keeping.is_finished());
-    keeping.abort();
+    assert_ne!(made().await, before);
     bench.complete(&held).await;
+    keeping.abort();
 }
 
 #[tokio::test]
-async fn while_the_broker_is_away_jobs_are_taken_in_and_they_run_when_it_is_back() {
+async fn while_the_broker_is_away_jobs_run_all_the_same() {
     let server = Nats::start("");
     let Both { bench, .. } = both(&server, Settings::default()).await;
     let mut ids = bench.push((0..8).map(|_| job("ann", Priority::Normal)).collect()).await;
     let held = claim_one(&bench).await;
     server.kill();
     ids.extend(bench.push((0..8).map(|_| job("bob", Priority::High)).collect()).await);
-    until("no connection", async || bench.queue.claim(&all(1)).await.unwrap().is_empty()).await;
     let kept = bench.queue.extend(vec![(held.id.clone(), held.lease)]).await.unwrap();
     assert_eq!(kept, [Hold::Kept], "leases are the catalog's");
     bench.complete(&held).await;
-    server.start_again();
     let mut done = vec![held.id];
+    until("half of them are done", async || {
+        for job in bench.claim(1).await {
+            bench.complete(&job).await;
+            done.push(job.id);
+        }
+        done.len() >= 8
+    })
+    .await;
+    server.start_again();
     until("all are done", async || {
         for job in bench.claim(3).await {
             bench.complete(&job).await;
@@ -212,6 +225,25 @@ async fn while_the_broker_is_away_jobs_are_taken_in_and_they_run_when_it_is_back
     .await;
     done.sort();
     assert_eq!(done, ids, "each once, also those that the broker had before it was killed");
+}
+
+#[tokio::test]
+async fn a_stream_full_of_what_is_done_with_is_made_anew() {
+    let Both { bench, relay, .. } = both(server::shared(), Settings::default()).await;
+    let note = serde_json::to_vec(&Note { job: "job_none".to_owned(), lease: 0 }).unwrap();
+    let message = |number: usize| JobMessage {
+        lane: "normal.transform".to_owned(),
+        id: number.to_string(),
+        body: note.clone().into(),
+        headers: Vec::new(),
+    };
+    let sent = relay.jobs.publish((0..500).map(message).collect()).await;
+    assert!(sent.iter().all(Result::is_ok), "{sent:?}");
+    let id = bench.push(vec![job("ann", Priority::Normal)]).await.remove(0);
+    let held = claim_one(&bench).await;
+    assert_eq!(held.id, id);
+    assert!(relay.jobs.count("normal.transform").await.unwrap() < 10);
+    bench.complete(&held).await;
 }
 
 #[tokio::test]

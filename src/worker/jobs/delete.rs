@@ -65,7 +65,7 @@ fn gives_up(parts: &Parts, job: &Job, verdict: &Verdict) -> bool {
     let last_try = parts.queue.settings().backoff.pause(job.attempts, 0.5).is_none();
     match verdict {
         Verdict::Failed(Failure { passing, .. }, to_blame) => {
-            !passing || (last_try && to_blame.as_ref().is_none_or(|one| parts.board.open_for(one).is_none()))
+            !passing || (last_try && to_blame.as_ref().is_none_or(|one| parts.board.open_after_failure(one).is_none()))
         }
         Verdict::Wait(_) => false,
     }
