@@ -163,8 +163,28 @@ impl Order {
 
     fn bytes_at_once(&self) -> Result<u64, Error> {
         let geometry = self.geometry()?;
-        let want = self.want(&geometry);
         let settings = self.settings(self.widest_format(), false);
+        let animated = self.animated(self.widest_format());
+        let making = self.bytes_of_picture(&geometry, &self.want(&geometry), animated);
+        let encoding = encode::bytes_of_work(geometry.canvas, &settings);
+        let frames = if animated { u64::from(self.original.frames) } else { 1 };
+        // An animation's coded frames gather until its end; a lossless frame is at most about its pixels.
+        let gathered = geometry.canvas.pixels() * frames.saturating_sub(1);
+        Ok(making + encoding + gathered)
+    }
+
+    /// What [`sample`](super::still::sample) holds at once beside the original, every frame looked at where it is to be `whole`.
+    pub fn bytes_of_sample(&self, whole: bool) -> Result<u64, Error> {
+        let geometry = self.geometry()?;
+        let mut want = self.want(&geometry);
+        if whole {
+            want.margin_percent = 0;
+        }
+        Ok(self.bytes_of_picture(&geometry, &want, whole && self.original.frames > 1))
+    }
+
+    /// What is held at once until there is a picture to encode.
+    fn bytes_of_picture(&self, geometry: &Geometry, want: &Want, animated: bool) -> u64 {
         let decoded = if want.margin_percent > 0 && self.header.format == Format::Jpeg {
             // The smallest eighth that keeps the margin is at most twice it.
             let side = |target: u32, full: u32| full.min(target.saturating_mul(want.margin_percent * 2) / 100 + 8);
@@ -175,22 +195,16 @@ impl Order {
             want.region.size()
         };
         let channels = if self.header.alpha || self.header.model == decode::Model::Cmyk { 4 } else { 3 };
-        let animated = self.animated(self.widest_format());
         let decoding = if animated {
-            decode::bytes_of_work(&self.header, &want)
+            decode::bytes_of_work(&self.header, want)
         } else {
-            decode::bytes_of_stream(&self.header, &want)
+            decode::bytes_of_stream(&self.header, want)
         };
         // Rows that are not resized as they come are gathered.
-        let gathers = !animated && self.form(&geometry) == decode::Form::Samples;
+        let gathers = !animated && self.form(geometry) == decode::Form::Samples;
         let samples = channels as u64 * if self.header.bits > 8 { 2 } else { 1 };
         let rows = if gathers { decoded.pixels() * samples } else { 0 };
-        let transforming = transform::bytes_of_work(decoded, channels, &geometry, self.look.light);
-        let encoding = encode::bytes_of_work(geometry.canvas, &settings);
-        let frames = if animated { u64::from(self.original.frames) } else { 1 };
-        // An animation's coded frames gather until its end; a lossless frame is at most about its pixels.
-        let gathered = geometry.canvas.pixels() * frames.saturating_sub(1);
-        Ok(decoding + rows + transforming + encoding + gathered)
+        decoding + rows + transform::bytes_of_work(decoded, channels, geometry, self.look.light)
     }
 
     /// Whether the result is an animation, in the given format.

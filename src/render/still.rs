@@ -24,6 +24,18 @@ pub fn render(order: &Order, geometry: &Geometry, work: &Work) -> Result<Rendere
     encoded(order, &finished(picture, &mut stages), damaged, stages, work)
 }
 
+/// The picture of an order, and whether its source is damaged. `whole`: nothing is decoded at a smaller scale, so that all of the
+/// source is looked at.
+pub fn sample(order: &Order, whole: bool, work: &Work) -> Result<(Picture, bool), Error> {
+    let geometry = order.geometry()?;
+    let mut wanted = wanted(order, &geometry);
+    if whole {
+        wanted.want.margin_percent = 0;
+    }
+    let steps = Steps::new(&geometry, &order.plan, order.look.light, work);
+    picture(&wanted, steps, None, &mut Stages::default(), work)
+}
+
 /// What an order asks of the decoder.
 pub(super) fn wanted<'a>(order: &'a Order, geometry: &Geometry) -> Wanted<'a> {
     Wanted {

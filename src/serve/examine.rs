@@ -7,9 +7,8 @@ use serde_json::Value;
 use super::wanted::Wanted;
 use super::{Client, Error, Origin, info};
 use crate::base::{Deadline, Work};
-use crate::decode::{self, Want};
+use crate::decode;
 use crate::render::{self, Order, Urgency};
-use crate::transform;
 
 /// What a look at an original brings.
 #[derive(Clone, PartialEq, Debug)]
@@ -32,9 +31,7 @@ impl Origin {
         let fetched = self.original(&wanted, &client, &mut stages, &work).await?;
         let order = self.sample_order(&wanted, &fetched, &work).await?;
         drop(fetched);
-        let (whole, geometry) = (Want::all(&order.header), order.geometry()?);
-        let reducing = transform::bytes_of_work(order.header.size, 4, &geometry, order.look.light);
-        let needed = decode::bytes_of_work(&order.header, &whole) + reducing;
+        let needed = order.bytes_of_sample(true)?;
         self.renderer.budget().check(needed)?;
         let charge = self.renderer.budget().charge(needed, deadline).await?;
         let look = move |work: &Work| examine(&order, work);
@@ -44,7 +41,7 @@ impl Origin {
 
 fn examine(order: &Order, work: &Work) -> Result<Value, render::Error> {
     let broken = |what: &str| decode::Error::Broken { format: order.header.format, what: what.to_owned() };
-    let (sample, damaged) = info::sample(order, 0, work)?;
+    let (sample, damaged) = render::still::sample(order, true, work)?;
     if damaged {
         return Err(broken("it ends early, or a part of it cannot be read").into());
     }

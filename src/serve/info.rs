@@ -8,13 +8,13 @@ use serde_json::{Map, Value, json};
 use super::fetch::Fetched;
 use super::wanted::Wanted;
 use super::{Error, Origin};
-use crate::base::{Digest, Format, Stages, Work};
+use crate::base::{Digest, Format, Work};
 use crate::cache::Entry;
 use crate::decode::{self, Model};
+use crate::inspect;
 use crate::pixels::Picture;
 use crate::plan::Plan;
-use crate::render::{self, Job, Order, Target};
-use crate::{inspect, transform};
+use crate::render::{self, Order, Target};
 
 /// The side of the small picture that colours and hashes are taken from.
 const SAMPLE_SIDE: u32 = 100;
@@ -23,7 +23,7 @@ impl Origin {
     /// The entry of `info.json`.
     pub(super) async fn info_entry(&self, wanted: &Wanted, fetched: &Fetched, work: &Work) -> Result<Entry, Error> {
         let order = self.sample_order(wanted, fetched, work).await?;
-        let needed = order.bytes_of_work()?;
+        let needed = order.bytes_of_sample(false)?;
         self.renderer.budget().check(needed)?;
         let charge = self.renderer.budget().charge(needed, work.deadline()).await?;
         let json = self.renderer.run(Some(charge), work, move |work| describe(&order, work)).await?;
@@ -52,7 +52,7 @@ impl Origin {
 }
 
 fn describe(order: &Order, work: &Work) -> Result<Vec<u8>, render::Error> {
-    let (sample, _) = sample(order, render::order::MARGIN_PERCENT, work)?;
+    let (sample, _) = render::still::sample(order, false, work)?;
     Ok(serde_json::to_vec_pretty(&facts(order, &sample)).expect("a JSON value serialises"))
 }
 
@@ -99,18 +99,6 @@ pub(super) fn facts(order: &Order, sample: &Picture) -> Value {
         "blake3": Digest::of(&order.source).hex(64),
         "version": format!("h{}", Digest::of(&order.source).hex(16)),
     })
-}
-
-/// The small form, decoded at a scale that leaves such a margin (0: whole), and whether the original is damaged.
-pub(super) fn sample(order: &Order, margin_percent: u32, work: &Work) -> Result<(Picture, bool), render::Error> {
-    let Order { source, header, plan, limits, look, .. } = order;
-    let geometry = render::order::geometry(header, plan)?;
-    let mut stages = Stages::default();
-    let want = decode::Want { region: geometry.region_px(header.size), target: geometry.scaled, margin_percent };
-    let decode = || decode::decode(source, header, &want, limits, work);
-    let decoded = render::timed(&mut stages, crate::base::Stage::Decode, decode)?;
-    let picture = transform::apply(decoded.picture, decoded.covers, &geometry, plan, look.light, None, work)?;
-    Ok((picture, decoded.damaged))
 }
 
 fn exif_json(exif: &[u8], location: bool) -> Value {
