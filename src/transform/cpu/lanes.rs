@@ -1,4 +1,4 @@
-//! The two inner loops of a resize, compiled twice: for any x86-64 (or other) machine, and for AVX2.
+//! The inner loops of a resize, compiled twice: for any x86-64 (or other) machine, and for AVX2.
 //!
 //! Always true: both give the same bits, as they add whole numbers; so equal requests make equal bytes on every machine.
 #![allow(unsafe_code)]
@@ -16,6 +16,26 @@ pub(super) const HALF: i32 = 1 << 14;
 
 // Plain loops over indices below: iterators' own functions, and closures given to them, are not always inlined into a function with
 // features of its own.
+
+/// Two rows of whole blocks, value by value.
+pub(super) fn pair_rows(out: &mut [Pair], even: &[i16], odd: &[i16]) {
+    let (evens, odds) = (even.as_chunks::<BLOCK>().0, odd.as_chunks::<BLOCK>().0);
+    for ((out, even), odd) in out.as_chunks_mut::<BLOCK>().0.iter_mut().zip(evens).zip(odds) {
+        for at in 0..BLOCK {
+            out[at] = [even[at], odd[at]];
+        }
+    }
+}
+
+/// Multiplies a colour's light with opacity, of which 32 768 is all (`u16` values); both are whole blocks.
+pub(super) fn premultiply(light: &mut [i16], opacity: &[i16]) {
+    #[cfg(target_arch = "x86_64")]
+    if std::arch::is_x86_feature_detected!("avx2") {
+        // SAFETY: the one requirement, that the machine has AVX2, was just asked.
+        return unsafe { premultiply_avx2(light, opacity) };
+    }
+    premultiply_body(light, opacity);
+}
 
 /// `out[i] = Σ weights[j] · rows[j][i]`, less [`HALF`], brought into 16 bits. Rows come in pairs, as weights do, and are at least as
 /// long as `out`, which is whole blocks.
@@ -131,6 +151,29 @@ fn weigh_pixels_avx2(out: &mut [[i16; 4]], row: &[[Pair; 4]], starts: &[usize], 
     }
 }
 
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2")]
+fn premultiply_avx2(light: &mut [i16], opacity: &[i16]) {
+    use std::arch::x86_64::{_mm256_abs_epi16, _mm256_loadu_si256, _mm256_mulhrs_epi16, _mm256_storeu_si256};
+    let (light, opacity) = (light.as_chunks_mut::<16>().0, opacity.as_chunks::<16>().0);
+    for at in 0..light.len().min(opacity.len()) {
+        let place = light[at].as_mut_ptr();
+        // SAFETY: sixteen values are read of each, and written.
+        unsafe {
+            let product =
+                _mm256_mulhrs_epi16(_mm256_loadu_si256(place.cast()), _mm256_loadu_si256(opacity[at].as_ptr().cast()));
+            // All of it reads as minus one.
+            _mm256_storeu_si256(place.cast(), _mm256_abs_epi16(product));
+        }
+    }
+}
+
+fn premultiply_body(light: &mut [i16], opacity: &[i16]) {
+    for (light, opacity) in light.iter_mut().zip(opacity) {
+        *light = ((i32::from(*light) * i32::from(*opacity as u16) + 16_384) >> 15) as i16;
+    }
+}
+
 fn weigh_rows_body(out: &mut [i16], rows: &[&[Pair]], weights: Weights<'_>) {
     for (at, out) in out.as_chunks_mut::<BLOCK>().0.iter_mut().enumerate() {
         let mut sums = [weights.half(); BLOCK];
@@ -169,6 +212,21 @@ mod tests {
     /// Random weights, now and then so large that sums leave 16 bits.
     fn weights(random: &mut fastrand::Rng, count: usize) -> Vec<i16> {
         (0..count).map(|_| random.i16(-1500..3600)).collect()
+    }
+
+    #[test]
+    fn light_is_multiplied_the_same_in_both_builds() {
+        let mut random = fastrand::Rng::with_seed(8);
+        let opacity: Vec<i16> = (0..4 * BLOCK).map(|at| if at % 5 == 0 { i16::MIN } else { random.i16(0..) }).collect();
+        let light: Vec<i16> = (0..4 * BLOCK).map(|at| if at % 7 == 0 { i16::MAX } else { random.i16(0..) }).collect();
+        let (mut plain, mut fast) = (light.clone(), light.clone());
+        premultiply_body(&mut plain, &opacity);
+        premultiply(&mut fast, &opacity);
+        assert_eq!(plain, fast);
+        for at in 0..light.len() {
+            let by_hand = f64::from(light[at]) * f64::from(opacity[at] as u16) / 32_768.0;
+            assert!((f64::from(plain[at]) - by_hand).abs() <= 0.5, "{} {}", light[at], opacity[at]);
+        }
     }
 
     #[test]

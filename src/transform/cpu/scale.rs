@@ -5,8 +5,8 @@
 #![allow(clippy::needless_range_loop)]
 
 use super::filter::{REACH, Taps};
-use super::lanes::{BLOCK, Pair, weigh_pixels, weigh_rows};
-use super::light::{ToSrgb, linear8, linear16};
+use super::lanes::{BLOCK, Pair, pair_rows, premultiply, weigh_pixels, weigh_rows};
+use super::light::{ToSrgb, linear8, linear16, opacity8};
 use crate::base::Size;
 use crate::pixels::{LIGHT_FULL, Layout, Row};
 
@@ -100,9 +100,7 @@ impl Scale {
         let (pairs, slots) = (self.next.div_ceil(2), self.ring.len());
         let slot = &mut self.ring[(pairs - 1) % slots];
         let (even, odd) = (&self.rows[0][..slot.len()], &self.rows[1][..slot.len()]);
-        for at in 0..slot.len() {
-            slot[at] = [even[at], odd[at]];
-        }
+        pair_rows(slot, even, odd);
         let row = self.result.len() * self.layout.channels();
         while !self.done() {
             let (start, weights) = self.down.of(self.made);
@@ -174,49 +172,41 @@ fn planes8<const N: usize>(values: &[u8], light: &mut [i16], stride: usize) {
     }
 }
 
-/// Pixels that are looked at together, since what is transparent or opaque is so in stretches.
+/// Pixels that are looked at together, since what is transparent is so in stretches.
 const STRETCH: usize = 16;
 
 fn planes8_alpha<const N: usize>(values: &[u8], light: &mut [i16], stride: usize) {
-    let table = linear8();
-    for (at, pixels) in values.as_chunks::<N>().0.chunks(STRETCH).enumerate() {
+    let (table, opacity) = (linear8(), opacity8());
+    let pixels = values.as_chunks::<N>().0;
+    let (colours, alphas) = light.split_at_mut((N - 1) * stride);
+    let alphas = &mut alphas[..stride];
+    for (at, pixels) in pixels.chunks(STRETCH).enumerate() {
         let at = at * STRETCH;
-        let place = |channel: usize| channel * stride + at..channel * stride + at + pixels.len();
-        let (mut any, mut all) = (0, 255);
+        let mut any = 0;
         for pixel in pixels {
-            (any, all) = (any | pixel[N - 1], all & pixel[N - 1]);
+            any |= pixel[N - 1];
         }
+        let alphas = &mut alphas[at..at + pixels.len()];
         if any == 0 {
-            for channel in 0..N {
-                light[place(channel)].fill(0);
-            }
+            // Whatever colours are left here from before are multiplied with nothing below.
+            alphas.fill(0);
             continue;
-        }
-        if all == 255 {
-            for channel in 0..N - 1 {
-                let plane = &mut light[place(channel)];
-                for at in 0..pixels.len() {
-                    plane[at] = table[usize::from(pixels[at][channel])];
-                }
-            }
-            light[place(N - 1)].fill(LIGHT_FULL);
-            continue;
-        }
-        // Of 32,768, which is one.
-        let mut alphas = [0; STRETCH];
-        for at in 0..pixels.len() {
-            alphas[at] = (i32::from(pixels[at][N - 1]) * 32_768 + 127) / 255;
         }
         for channel in 0..N - 1 {
-            let plane = &mut light[place(channel)];
+            let plane = &mut colours[channel * stride + at..][..pixels.len()];
             for at in 0..pixels.len() {
-                plane[at] = ((i32::from(table[usize::from(pixels[at][channel])]) * alphas[at] + 16_384) >> 15) as i16;
+                plane[at] = table[usize::from(pixels[at][channel])];
             }
         }
-        let plane = &mut light[place(N - 1)];
         for at in 0..pixels.len() {
-            plane[at] = alphas[at].min(i32::from(LIGHT_FULL)) as i16;
+            alphas[at] = opacity[usize::from(pixels[at][N - 1])];
         }
+    }
+    for plane in colours.chunks_exact_mut(stride) {
+        premultiply(plane, alphas);
+    }
+    for alpha in alphas {
+        *alpha = (*alpha as u16).min(LIGHT_FULL as u16) as i16;
     }
 }
 
