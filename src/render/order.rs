@@ -53,7 +53,7 @@ pub struct Qualities {
 
 impl Default for Qualities {
     fn default() -> Self {
-        Self { jpeg: 75, webp: 81, avif: 62 }
+        Self { jpeg: 75, webp: 81, avif: 60 }
     }
 }
 

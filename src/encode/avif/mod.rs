@@ -45,13 +45,13 @@ pub fn encode(picture: &Picture, settings: &Settings, work: &Work) -> Result<Vec
 }
 
 /// How much coarser the quantizer may be where colour is kept at full resolution, for the same score.
-const FULL_COLOUR_SAVES: u32 = 9;
+const FULL_COLOUR_SAVES: u32 = 10;
 
 /// libaom's quantizer, 63 the coarsest, for a quality of 1 to 100: straight lines through 100, 60 and 1. Quality 60 scores what
 /// sharp's and libavif's 60 do (their quantizer is 25; ours works with quantisation matrices, which are coarser by themselves).
 fn quantizer(quality: u8) -> u32 {
     let quality = u32::from(quality.clamp(1, 100));
-    if quality >= 60 { (100 - quality) * 17 / 40 } else { 17 + (60 - quality) * 46 / 59 }
+    if quality >= 60 { (100 - quality) * 16 / 40 } else { 16 + (60 - quality) * 47 / 59 }
 }
 
 /// The container.

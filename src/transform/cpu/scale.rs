@@ -5,8 +5,8 @@
 #![allow(clippy::needless_range_loop)]
 
 use super::filter::{REACH, Taps};
-use super::lanes::{BLOCK, Pair, weigh_pixels, weigh_rows};
-use super::light::{ToSrgb, linear8, linear16};
+use super::lanes::{BLOCK, Pair, pair_rows, premultiply, to_pixels, weigh_pixels, weigh_rows};
+use super::light::{ToSrgb, linear8, linear16, opacity8};
 use crate::base::Size;
 use crate::pixels::{LIGHT_FULL, Layout, Row};
 
@@ -28,8 +28,9 @@ pub struct Scale {
     next: usize,
     made: usize,
     sum: Vec<i16>,
-    pixels: Vec<[Pair; 4]>,
-    result: Vec<[i16; 4]>,
+    /// Two rows that [`weigh_rows`] made, by pixels, and what becomes of them.
+    pixels: [Vec<[Pair; 4]>; 2],
+    result: [Vec<[i16; 4]>; 2],
     samples: Vec<u8>,
     back: ToSrgb,
 }
@@ -56,8 +57,8 @@ impl Scale {
             next: 0,
             made: 0,
             sum: vec![0; all],
-            pixels: vec![[[0; 2]; 4]; (stride + across.len) / 2],
-            result: vec![[0; 4]; out_width],
+            pixels: [(); 2].map(|()| vec![[[0; 2]; 4]; (stride + across.len) / 2]),
+            result: [(); 2].map(|()| vec![[0; 4]; out_width]),
             samples: vec![0; out_width * out_height * layout.channels()],
             back: ToSrgb::new(),
             across,
@@ -67,7 +68,7 @@ impl Scale {
 
     /// Whether the result is complete.
     pub fn done(&self) -> bool {
-        self.made * self.result.len() * self.layout.channels() >= self.samples.len()
+        self.made * self.result[0].len() * self.layout.channels() >= self.samples.len()
     }
 
     /// Whether the next row is looked at. One that is not may be left out by [`Scale::pass`].
@@ -100,10 +101,7 @@ impl Scale {
         let (pairs, slots) = (self.next.div_ceil(2), self.ring.len());
         let slot = &mut self.ring[(pairs - 1) % slots];
         let (even, odd) = (&self.rows[0][..slot.len()], &self.rows[1][..slot.len()]);
-        for at in 0..slot.len() {
-            slot[at] = [even[at], odd[at]];
-        }
-        let row = self.result.len() * self.layout.channels();
+        pair_rows(slot, even, odd);
         while !self.done() {
             let (start, weights) = self.down.of(self.made);
             let (start, end) = (start / 2, (start / 2 + slots).min(self.source_height.div_ceil(2)));
@@ -112,12 +110,24 @@ impl Scale {
             }
             let window: Vec<&[Pair]> = (start..end).map(|pair| self.ring[pair % slots].as_slice()).collect();
             weigh_rows(&mut self.sum, &window, weights);
-            to_pixels(&self.sum, self.stride, self.layout.channels(), &mut self.pixels[..(to - from).div_ceil(2)]);
-            let (starts, weights, len) = (&self.across.starts, self.across.weights(), self.across.len);
-            weigh_pixels(&mut self.result, &self.pixels, starts, weights, len);
-            let out = &mut self.samples[self.made * row..][..row];
-            to_samples(&self.result, self.layout, self.back, out);
+            let second = self.made % 2;
+            to_pixels(&self.sum, self.stride, self.layout.channels(), &mut self.pixels[second]);
             self.made += 1;
+            if second == 1 || self.done() {
+                self.leave(second + 1);
+            }
+        }
+    }
+
+    /// Weighs the pixels of the last `rows` rows (1 or 2), and leaves their samples.
+    fn leave(&mut self, rows: usize) {
+        let (starts, weights, len) = (&self.across.starts, self.across.weights(), self.across.len);
+        // Where there is one alone the other is weighed again, to no end.
+        weigh_pixels(&mut self.result, &self.pixels, starts, weights, len);
+        let row = self.result[0].len() * self.layout.channels();
+        let out = &mut self.samples[(self.made - rows) * row..self.made * row];
+        for (result, out) in self.result.iter().zip(out.chunks_exact_mut(row)) {
+            to_samples(result, self.layout, self.back, out);
         }
     }
 
@@ -131,11 +141,11 @@ impl Scale {
 pub fn bytes_of_scale(source: Size, channels: usize, window: [f64; 4], size: Size) -> u64 {
     let rows = (window[3] / f64::from(size.height)).max(1.0) * REACH * 2.0 + 4.0;
     let width = (u64::from(source.width) + 8).next_multiple_of(BLOCK as u64);
-    // The ring and its next two rows, the vertical result, its four-channel form, and a converted row of the source.
-    let ring = (rows as u64 + 3) * width * (channels * size_of::<i16>()) as u64 + width * 8 + width * 8;
+    // The ring and its next two rows, the vertical result, two of its four-channel form, and a converted row of the source.
+    let ring = (rows as u64 + 3) * width * (channels * size_of::<i16>()) as u64 + 2 * width * 8 + width * 8;
     let taps = u64::from(size.width) * ((window[2] / f64::from(size.width)).max(1.0) * 40.0 + 64.0) as u64
         + u64::from(size.height) * ((window[3] / f64::from(size.height)).max(1.0) * 40.0 + 64.0) as u64;
-    ring + taps + u64::from(size.width) * 8 + size.pixels() * channels as u64
+    ring + taps + 2 * u64::from(size.width) * 8 + size.pixels() * channels as u64
 }
 
 /// Samples to planes of linear light, colours premultiplied with alpha.
@@ -174,78 +184,41 @@ fn planes8<const N: usize>(values: &[u8], light: &mut [i16], stride: usize) {
     }
 }
 
-/// Pixels that are looked at together, since what is transparent or opaque is so in stretches.
+/// Pixels that are looked at together, since what is transparent is so in stretches.
 const STRETCH: usize = 16;
 
 fn planes8_alpha<const N: usize>(values: &[u8], light: &mut [i16], stride: usize) {
-    let table = linear8();
-    for (at, pixels) in values.as_chunks::<N>().0.chunks(STRETCH).enumerate() {
+    let (table, opacity) = (linear8(), opacity8());
+    let pixels = values.as_chunks::<N>().0;
+    let (colours, alphas) = light.split_at_mut((N - 1) * stride);
+    let alphas = &mut alphas[..stride];
+    for (at, pixels) in pixels.chunks(STRETCH).enumerate() {
         let at = at * STRETCH;
-        let place = |channel: usize| channel * stride + at..channel * stride + at + pixels.len();
-        let (mut any, mut all) = (0, 255);
+        let mut any = 0;
         for pixel in pixels {
-            (any, all) = (any | pixel[N - 1], all & pixel[N - 1]);
+            any |= pixel[N - 1];
         }
+        let alphas = &mut alphas[at..at + pixels.len()];
         if any == 0 {
-            for channel in 0..N {
-                light[place(channel)].fill(0);
-            }
+            // Whatever colours are left here from before are multiplied with nothing below.
+            alphas.fill(0);
             continue;
-        }
-        if all == 255 {
-            for channel in 0..N - 1 {
-                let plane = &mut light[place(channel)];
-                for at in 0..pixels.len() {
-                    plane[at] = table[usize::from(pixels[at][channel])];
-                }
-            }
-            light[place(N - 1)].fill(LIGHT_FULL);
-            continue;
-        }
-        // Of 32,768, which is one.
-        let mut alphas = [0; STRETCH];
-        for at in 0..pixels.len() {
-            alphas[at] = (i32::from(pixels[at][N - 1]) * 32_768 + 127) / 255;
         }
         for channel in 0..N - 1 {
-            let plane = &mut light[place(channel)];
+            let plane = &mut colours[channel * stride + at..][..pixels.len()];
             for at in 0..pixels.len() {
-                plane[at] = ((i32::from(table[usize::from(pixels[at][channel])]) * alphas[at] + 16_384) >> 15) as i16;
+                plane[at] = table[usize::from(pixels[at][channel])];
             }
         }
-        let plane = &mut light[place(N - 1)];
         for at in 0..pixels.len() {
-            plane[at] = alphas[at].min(i32::from(LIGHT_FULL)) as i16;
+            alphas[at] = opacity[usize::from(pixels[at][N - 1])];
         }
     }
-}
-
-/// Planes to pixels of four, by twos; what is missing is left as it is.
-fn to_pixels(planes: &[i16], stride: usize, channels: usize, pixels: &mut [[Pair; 4]]) {
-    let plane = |channel: usize| &planes[channel * stride..][..stride].as_chunks::<2>().0[..pixels.len()];
-    match channels {
-        1 => {
-            let one = plane(0);
-            pixels.iter_mut().zip(one).for_each(|(pixel, one)| pixel[0] = *one);
-        }
-        2 => {
-            let (one, two) = (plane(0), plane(1));
-            for ((pixel, one), two) in pixels.iter_mut().zip(one).zip(two) {
-                (pixel[0], pixel[1]) = (*one, *two);
-            }
-        }
-        3 => {
-            let (one, two, three) = (plane(0), plane(1), plane(2));
-            for (((pixel, one), two), three) in pixels.iter_mut().zip(one).zip(two).zip(three) {
-                *pixel = [*one, *two, *three, [0; 2]];
-            }
-        }
-        _ => {
-            let (one, two, three, four) = (plane(0), plane(1), plane(2), plane(3));
-            for ((((pixel, one), two), three), four) in pixels.iter_mut().zip(one).zip(two).zip(three).zip(four) {
-                *pixel = [*one, *two, *three, *four];
-            }
-        }
+    for plane in colours.chunks_exact_mut(stride) {
+        premultiply(plane, alphas);
+    }
+    for alpha in alphas {
+        *alpha = (*alpha as u16).min(LIGHT_FULL as u16) as i16;
     }
 }
 

@@ -77,6 +77,27 @@ impl Cursor {
     }
 }
 
+/// Bytes that are looked at together: of 0xff there is about one in a hundred.
+const BLOCK: usize = 32;
+
+/// Copies what stands before the first 0xff, as far as there is room, and says how much that is. What is behind it in `out` may have
+/// been written to.
+fn plain(coded: &[u8], out: &mut [u8]) -> usize {
+    let length = coded.len().min(out.len());
+    let (blocks, rest) = coded[..length].as_chunks::<BLOCK>();
+    for (at, (block, out)) in blocks.iter().zip(out.as_chunks_mut::<BLOCK>().0).enumerate() {
+        *out = *block;
+        let stuffed = block.iter().fold(0, |any, byte| any | u8::from(*byte == 0xff));
+        if stuffed != 0 {
+            return at * BLOCK + block.iter().position(|byte| *byte == 0xff).unwrap_or(BLOCK);
+        }
+    }
+    let found = rest.iter().position(|byte| *byte == 0xff).unwrap_or(rest.len());
+    let from = length - rest.len();
+    out[from..from + found].copy_from_slice(&rest[..found]);
+    from + found
+}
+
 impl<'a> Bits<'a> {
     /// From where the scan's coded data begins.
     pub fn new(source: &'a [u8], at: usize) -> Self {
@@ -111,10 +132,8 @@ impl<'a> Bits<'a> {
                 }
                 [] | [0xff, ..] => self.ended = true,
                 coded => {
-                    let coded = &coded[..coded.len().min(WINDOW - self.filled)];
-                    let plain = &coded[..memchr::memchr(0xff, coded).unwrap_or(coded.len())];
-                    self.window[self.filled..][..plain.len()].copy_from_slice(plain);
-                    (self.filled, self.at) = (self.filled + plain.len(), self.at + plain.len());
+                    let plain = plain(coded, &mut self.window[self.filled..]);
+                    (self.filled, self.at) = (self.filled + plain, self.at + plain);
                 }
             }
         }

@@ -11,6 +11,8 @@
 use std::f32::consts::{FRAC_1_SQRT_2, SQRT_2};
 use std::f64::consts::PI;
 
+use super::ZIGZAG;
+
 /// Blocks that are transformed together.
 pub const LANES: usize = 8;
 
@@ -66,6 +68,18 @@ pub struct Batch {
     pub last: usize,
 }
 
+/// In how many rows of a block its coefficients up to each one in coding order lie.
+const ROWS: [u8; 64] = {
+    let (mut rows, mut most, mut at) = ([0; 64], 0, 0);
+    while at < 64 {
+        let row = ZIGZAG[at] / 8 + 1;
+        most = if row > most { row } else { most };
+        rows[at] = most;
+        at += 1;
+    }
+    rows
+};
+
 impl Batch {
     pub const fn new() -> Self {
         Self { coefficients: [[0; LANES]; 128], last: 0 }
@@ -107,8 +121,8 @@ impl Transform {
                 self.flat(batch, samples, stride)
             }
         }
-        for at in 0..64 {
-            batch.coefficients[at] = [0; LANES];
+        for rows in batch.coefficients.as_chunks_mut::<8>().0.iter_mut().take(usize::from(ROWS[batch.last & 63])) {
+            *rows = [[0; LANES]; 8];
         }
         batch.last = 0;
     }
