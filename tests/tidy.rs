@@ -130,6 +130,7 @@ const VENDORS: &[(&str, &[&str])] = &[
     ("gif", &["decode", "encode"]),
     ("weezl", &["decode"]),
     ("png", &["decode", "encode"]),
+    ("oxipng", &["encode"]),
     ("zune_core", &["decode"]),
     ("zune_jpeg", &["decode"]),
     ("tiff", &["decode"]),

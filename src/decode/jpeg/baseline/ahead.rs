@@ -28,7 +28,7 @@ struct Worth {
     chunk_mcus: usize,
 }
 
-const WORTH: Worth = Worth { scan_mcus: 2048, chunk_mcus: 256 };
+const WORTH: Worth = Worth { scan_mcus: 2048, chunk_mcus: 128 };
 
 /// What a thread holds beside samples: its window of coded data and its batches of coefficients.
 const THREAD_BYTES: usize = 48 << 10;
@@ -175,6 +175,9 @@ impl Parted {
         let _closing = Closing(&self);
         let mut decoding = self.channels()?;
         let mut giving = self.channels()?;
+        // The last row of each plane of the strip before.
+        let mut above: Vec<Vec<u8>> = giving.iter().map(|channel| vec![0; channel.stride]).collect();
+        giving.iter_mut().for_each(|channel| channel.samples = Vec::new());
         let mut rows = Rows::new(sink, self.form, self.extent.width);
         let mut damaged = false;
         for number in 0..self.chunks() {
@@ -192,12 +195,15 @@ impl Parted {
             let first = self.extent.top.max(number * self.rows);
             for (row, mut strip) in (first..).zip(made.strips) {
                 work.check()?;
-                for (channel, samples) in giving.iter_mut().zip(&mut strip) {
-                    let above = channel.samples.len() - channel.stride;
-                    samples[..channel.stride].copy_from_slice(&channel.samples[above..]);
+                for ((channel, samples), above) in giving.iter_mut().zip(&mut strip).zip(&above) {
+                    samples[..channel.stride].copy_from_slice(above);
                     std::mem::swap(&mut channel.samples, samples);
                 }
                 rows.strip(&giving, self.extent.strip(row))?;
+                for ((channel, samples), above) in giving.iter_mut().zip(&mut strip).zip(&mut above) {
+                    std::mem::swap(&mut channel.samples, samples);
+                    above.copy_from_slice(&samples[samples.len() - channel.stride..]);
+                }
                 self.state.lock().spare.push(strip);
             }
             work.check()?;
