@@ -208,6 +208,7 @@ impl Idle for Spare {
         let count = state.idle(self.threads).min(most);
         state.parts.extend((0..count).map(|_| part()));
         drop(state);
+        metrics::counter!("fovea_render_assisted_total").increment(count as u64);
         for _ in 0..count {
             self.shared.wake.notify_one();
         }
