@@ -301,7 +301,7 @@ impl Parted {
         let passed = number * self.markers;
         let mut damaged = at.is_none();
         let mut scan = Scan::new(&self.bytes, at.unwrap_or(self.frame.data_at), self.frame.restart, passed);
-        channels.iter_mut().for_each(|channel| channel.previous = 0);
+        channels.iter_mut().for_each(Channel::begin);
         let first = number * self.rows;
         let last = (first + self.rows).min(self.extent.bottom);
         let mut strips = Vec::with_capacity(self.rows);

@@ -272,6 +272,12 @@ impl<'a> Channel<'a> {
         })
     }
 
+    /// Forgets what came before, also where that broke off within a row.
+    fn begin(&mut self) {
+        (self.previous, self.filled, self.column) = (0, 0, 0);
+        self.batches = [const { Batch::new() }; 4];
+    }
+
     /// Keeps the strip's last row for the rows of the next strip.
     fn carry(&mut self) {
         let last = self.samples.len() - self.stride;

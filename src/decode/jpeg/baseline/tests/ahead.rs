@@ -127,6 +127,36 @@ fn what_is_damaged_is_damaged_alike() {
     assert!(parted > 200 && broken > 100, "{parted} {broken}");
 }
 
+#[test]
+fn a_thread_goes_on_behind_a_broken_chunk() {
+    let size = Size::new(8 * 64, 8 * 60);
+    let mut file = encoded(size, &pixels(size, 3), SAMPLINGS[0], 90, 64, false);
+    let frame = open(&file).unwrap();
+    let is_marker = |at: &usize| file[*at] == 0xff && (0xd0..0xd8).contains(&file[at + 1]);
+    let markers: Vec<usize> = (frame.data_at..file.len() - 1).filter(is_marker).collect();
+    for at in markers[..5].iter().rev() {
+        file.drain(at - 40..*at);
+    }
+    let worth = Worth { scan_mcus: 1, chunk_mcus: 1 };
+    let parted =
+        Parted::of(&Bytes::from(file), &frame, &all(&frame, 8), Form::Samples, false, worth).expect("it has markers");
+    let (mut channels, mut fresh) = (parted.channels().unwrap(), parted.channels().unwrap());
+    for number in 0..8 {
+        let taken = parted.take(&mut parted.state.lock()).expect("there is room");
+        let made = parted.decode(number, taken.at, &mut channels);
+        assert_eq!(made.is_err(), number < 5, "{number}");
+        if let Ok(made) = made {
+            let right = parted.decode(number, taken.at, &mut fresh).expect("it is whole");
+            assert!(
+                made.strips
+                    .iter()
+                    .zip(&right.strips)
+                    .all(|(a, b)| a[0][channels[0].stride..] == b[0][fresh[0].stride..])
+            );
+        }
+    }
+}
+
 /// Counts rows, and has enough after some.
 struct Enough {
     rows: usize,
