@@ -21,14 +21,17 @@ use crate::pixels::Sink;
 /// The most bytes of chunks that wait to be given out, and of the threads that decode them.
 pub const AHEAD_BYTES_MAX: usize = 2 << 20;
 
-/// From how many MCUs on a scan is parted, and how many a chunk has at least: to wake a thread takes as long as some of them.
+/// Smaller pictures are decoded in a few milliseconds, by one thread.
+pub const AHEAD_PIXELS_MIN: u64 = 1 << 20;
+
+/// From how many pixels on a picture is parted, and how many MCUs a chunk has at least: to wake a thread takes as long as some of them.
 #[derive(Clone, Copy)]
 struct Worth {
-    scan_mcus: usize,
+    pixels: u64,
     chunk_mcus: usize,
 }
 
-const WORTH: Worth = Worth { scan_mcus: 2048, chunk_mcus: 128 };
+const WORTH: Worth = Worth { pixels: AHEAD_PIXELS_MIN, chunk_mcus: 128 };
 
 /// What a thread holds beside samples: its window of coded data and its batches of coefficients.
 const THREAD_BYTES: usize = 48 << 10;
@@ -63,7 +66,7 @@ pub fn parted(
     work: &Work,
     sink: &mut dyn Sink,
 ) -> Option<Result<bool, Failure>> {
-    let worth = Worth { scan_mcus: 1, chunk_mcus: 1 };
+    let worth = Worth { pixels: 0, chunk_mcus: 1 };
     let parted = Parted::of(bytes, frame, part, form, repairs, worth)?;
     Some(Arc::new(parted).give(work.idle()?, work, sink))
 }
@@ -133,7 +136,7 @@ impl Parted {
         let restart = frame.restart as usize;
         let extent = Extent::of(frame, part).ok()?;
         let across = extent.mcus.0;
-        if restart == 0 || across * extent.bottom < worth.scan_mcus {
+        if restart == 0 || frame.size().pixels() < worth.pixels {
             return None;
         }
         let rows = restart / greatest_common_divisor(restart, across);

@@ -34,7 +34,7 @@ mod vector;
 
 use std::ops::Range;
 
-pub use self::ahead::{AHEAD_BYTES_MAX, parted, together};
+pub use self::ahead::{AHEAD_BYTES_MAX, AHEAD_PIXELS_MIN, parted, together};
 use self::bits::{Bits, Cursor, Window};
 use self::frame::Component;
 pub use self::frame::{Frame, open};

@@ -137,7 +137,7 @@ fn a_thread_goes_on_behind_a_broken_chunk() {
     for at in markers[..5].iter().rev() {
         file.drain(at - 40..*at);
     }
-    let worth = Worth { scan_mcus: 1, chunk_mcus: 1 };
+    let worth = Worth { pixels: 0, chunk_mcus: 1 };
     let parted =
         Parted::of(&Bytes::from(file), &frame, &all(&frame, 8), Form::Samples, false, worth).expect("it has markers");
     let (mut channels, mut fresh) = (parted.channels().unwrap(), parted.channels().unwrap());
@@ -184,7 +184,7 @@ fn who_has_left_is_decoded_for_no_more_and_what_is_ahead_is_bounded() {
     let frame = open(&file).unwrap();
     let part = all(&frame, 8);
     let work = Work::until(Deadline::after(Duration::from_secs(60))).with(Threads::new(8, usize::MAX));
-    let worth = Worth { scan_mcus: 1, chunk_mcus: 1 };
+    let worth = Worth { pixels: 0, chunk_mcus: 1 };
     let parted = Arc::new(Parted::of(&file, &frame, &part, Form::Samples, false, worth).unwrap());
     let strips =
         parted.window * parted.rows * parted.channels().unwrap().iter().map(|c| c.samples.len()).sum::<usize>();
