@@ -9,7 +9,7 @@ use std::hint::black_box;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use criterion::{Criterion, criterion_group, criterion_main};
@@ -17,9 +17,10 @@ use fovea::base::{Deadline, Format, Limits, Size, Stopped, Work};
 use fovea::decode::{self, Form, Header, Want};
 use fovea::pixels::{Head, Row, Sink};
 use fovea::plan::{Plan, Width};
-use fovea::render::Job;
 use fovea::render::order::{self, Look, Order, Target};
+use fovea::render::{Job, Pool, Urgency};
 use fovea::transform::{self, Light};
+use turbojpeg::raw;
 
 /// Counts what is held, so that a task's peak is known. What C libraries hold is not seen here.
 struct Counting;
@@ -125,6 +126,71 @@ fn decoding(c: &mut Criterion) {
     }
 }
 
+/// Photos with a restart marker after every row of MCUs, decoded in linear light by one thread and by two: milliseconds, and CPU
+/// milliseconds of both threads, medians of rounds by turns.
+fn restarts(_: &mut Criterion) {
+    const ROUNDS: usize = 15;
+    let pool = Pool::start(1, 16).expect("a thread starts");
+    let photos = photos().into_iter().filter(|photo| photo.header.format == Format::Jpeg);
+    for photo in photos.filter_map(restarted) {
+        let Size { width, height } = photo.header.size;
+        for (name, parts, form) in [("light", 1, Form::Light(0)), ("half in light", 2, Form::Light(100))] {
+            let want = Want { target: Size::new(width / parts, height / parts), ..Want::all(&photo.header) };
+            let mut times = [const { Vec::new() }; 4];
+            for round in 0..2 * ROUNDS {
+                let work = if round % 2 == 0 { work() } else { work().with(pool.spare(Urgency::Live)) };
+                let (begun, used) = (Instant::now(), cpu());
+                let limits = Limits { source_bytes_max: u64::MAX, ..Limits::default() };
+                decode::stream(&photo.bytes, &photo.header, &want, form, &limits, &work, &mut Nothing(0))
+                    .expect("it decodes");
+                times[round % 2].push(begun.elapsed());
+                times[2 + round % 2].push(cpu() - used);
+            }
+            let [alone, two, alone_cpu, two_cpu] = times.map(|mut times| {
+                times.sort_unstable();
+                times[ROUNDS / 2].as_secs_f64() * 1e3
+            });
+            println!(
+                "restart markers, {} {name}: {alone:.1} ms ({alone_cpu:.1} of CPU) alone, {two:.1} ({two_cpu:.1}) by two",
+                photo.name
+            );
+        }
+    }
+}
+
+/// The same photo with restart markers, by libjpeg-turbo.
+fn restarted(photo: Photo) -> Option<Photo> {
+    let image = turbojpeg::decompress(&photo.bytes, turbojpeg::PixelFormat::RGB).ok()?;
+    let (mut bytes, mut length) = (std::ptr::null_mut(), 0);
+    // SAFETY: the handle and the buffer are the library's own and are freed once; the pixels are as many as is said.
+    let bytes = unsafe {
+        let handle = raw::tj3Init(raw::TJINIT_TJINIT_COMPRESS as i32);
+        for (parameter, value) in [
+            (raw::TJPARAM_TJPARAM_QUALITY, 85),
+            (raw::TJPARAM_TJPARAM_SUBSAMP, raw::TJSAMP_TJSAMP_420),
+            (raw::TJPARAM_TJPARAM_RESTARTROWS, 1),
+        ] {
+            raw::tj3Set(handle, parameter as i32, value);
+        }
+        let (width, height, format) = (image.width as i32, image.height as i32, raw::TJPF_TJPF_RGB);
+        raw::tj3Compress8(handle, image.pixels.as_ptr(), width, 0, height, format, &mut bytes, &mut length);
+        let file = Bytes::copy_from_slice(std::slice::from_raw_parts(bytes, length as usize));
+        raw::tj3Free(bytes.cast());
+        raw::tj3Destroy(handle);
+        file
+    };
+    let header = Arc::new(decode::probe(&bytes, &Limits { source_bytes_max: u64::MAX, ..Limits::default() }).ok()?);
+    Some(Photo { bytes, header, ..photo })
+}
+
+/// What this process has used.
+fn cpu() -> Duration {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: the time is written into what stands here.
+    unsafe { libc::clock_gettime(libc::CLOCK_PROCESS_CPUTIME_ID, &mut time) };
+    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
+}
+
 fn resizing(c: &mut Criterion) {
     let mut group = c.benchmark_group("resize");
     group.sample_size(10);
@@ -174,5 +240,5 @@ fn tasks(c: &mut Criterion) {
     }
 }
 
-criterion_group!(benches, decoding, resizing, tasks);
+criterion_group!(benches, restarts, decoding, resizing, tasks);
 criterion_main!(benches);

@@ -31,6 +31,23 @@ async fn neighbours_share_decodes_and_have_the_bytes_that_they_have_alone() {
     assert_eq!(together.metric("fovea_render_variants_total", &[]).await, 42.0);
 }
 
+/// 1.1 megapixels, with a marker after each row of MCUs.
+#[tokio::test]
+async fn restart_markers_part_a_decode_among_idle_threads() {
+    let threads = |count: &'static str| {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        async move { Fovea::start_in(folder, "", &[("FOVEA_RENDER__THREADS", count)]).await }
+    };
+    let (together, alone) = (threads("2").await, threads("1").await);
+    for variant in ["w_200.png", "w_900.jpg"] {
+        let path = format!("/pics/restart_rows.jpg/v1/{variant}");
+        let (parted, whole) = (together.get(&path).await, alone.get(&path).await);
+        assert_eq!((parted.status.as_u16(), parted.header("etag")), (200, whole.header("etag")), "{path}");
+    }
+    assert!(together.metric("fovea_render_assisted_total", &[]).await >= 2.0);
+    assert_eq!(alone.metric("fovea_render_assisted_total", &[]).await, 0.0);
+}
+
 #[tokio::test]
 async fn one_that_leaves_and_one_that_fails_leave_the_others_theirs() {
     let server = Fovea::start(PLAIN).await;

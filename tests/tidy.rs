@@ -130,6 +130,7 @@ const VENDORS: &[(&str, &[&str])] = &[
     ("gif", &["decode", "encode"]),
     ("weezl", &["decode"]),
     ("png", &["decode", "encode"]),
+    ("oxipng", &["encode"]),
     ("zune_core", &["decode"]),
     ("zune_jpeg", &["decode"]),
     ("tiff", &["decode"]),
@@ -185,6 +186,7 @@ const LONGER: &[(&str, usize, &str)] = &[
 const UNSAFE: &[(&str, &str)] = &[
     ("decode/jpeg/turbo.rs", "libjpeg-turbo's own interface, for scaled and partial decoding"),
     ("decode/jpeg/baseline/mod.rs", "loops compiled once more for AVX2 and BMI2, which the machine is asked for first"),
+    ("decode/jpeg/baseline/ahead.rs", "the same"),
     ("decode/jpeg/baseline/light.rs", "the same for AVX2 alone"),
     ("decode/jpeg/baseline/vector.rs", "AVX2's own instructions, of which the compiler does not find all"),
     ("decode/webp.rs", "libwebp's own interface, for animations"),

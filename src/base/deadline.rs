@@ -4,6 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use super::Idle;
+
 /// A moment after which the answer is of no use.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct Deadline(Instant);
@@ -48,18 +50,30 @@ pub struct Work {
     cancelled: Arc<AtomicBool>,
     /// Where it is done for several: whom for.
     shared: Option<Arc<[Self]>>,
+    idle: Option<Arc<dyn Idle>>,
 }
 
 impl Work {
     /// Leave until the deadline.
     pub fn until(deadline: Deadline) -> Self {
-        Self { deadline, cancelled: Arc::default(), shared: None }
+        Self { deadline, cancelled: Arc::default(), shared: None, idle: None }
     }
 
     /// Leave for as long as any of several have it. Of none there is none.
     pub fn shared(all: Vec<Self>) -> Self {
         let last = all.iter().map(|work| work.deadline).max();
-        Self { shared: Some(all.into()), ..Self::until(last.unwrap_or(Deadline(Instant::now()))) }
+        let idle = all.iter().find_map(|work| work.idle.clone());
+        Self { shared: Some(all.into()), idle, ..Self::until(last.unwrap_or(Deadline(Instant::now()))) }
+    }
+
+    /// The same leave, with threads that may take part.
+    pub fn with(self, idle: Arc<dyn Idle>) -> Self {
+        Self { idle: Some(idle), ..self }
+    }
+
+    /// Threads that may take part in it, if there are any.
+    pub const fn idle(&self) -> Option<&Arc<dyn Idle>> {
+        self.idle.as_ref()
     }
 
     /// Takes the leave back; the next [`Work::check`] fails.

@@ -7,6 +7,7 @@ pub mod deadline;
 pub mod digest;
 pub mod format;
 pub mod geometry;
+pub mod idle;
 pub mod limits;
 pub mod stages;
 pub mod url;
@@ -16,6 +17,7 @@ pub use deadline::{Deadline, Stopped, Work};
 pub use digest::{AssetDigest, Digest, VariantKey};
 pub use format::Format;
 pub use geometry::{Orientation, Rect, Size};
+pub use idle::{Idle, Part};
 pub use limits::Limits;
 pub use stages::{Stage, Stages};
 

@@ -2,10 +2,16 @@
 //!
 //! Always true: each returns, without a panic, for every input; what it returns is not looked at but for its consistency.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Decoded, Form, Want, bytes_of_stream, bytes_of_work, decode, frames, probe, stream};
-use crate::base::{Deadline, Format, Limits, Size, Stopped, Work};
+use bytes::Bytes;
+
+use super::{
+    Decoded, Form, Header, Want, bytes_of_stream, bytes_of_work, decode, frames, jpeg as jpegs, probe, stream,
+};
+use crate::base::{Deadline, Format, Idle, Limits, Part, Size, Stopped, Work};
 use crate::pixels::{Depth, Head, Row, Sink};
 
 /// Bounds small enough that an input is over in milliseconds.
@@ -18,9 +24,13 @@ const LIMITS: Limits = Limits {
     metadata_bytes_max: 64 << 10,
 };
 
-/// A JPEG.
+/// A JPEG; with restart markers also by several threads.
 pub fn jpeg(data: &[u8]) {
     run(data, Format::Jpeg);
+    let bytes = Bytes::copy_from_slice(data);
+    if let Some(header) = probe(data, &LIMITS).ok().filter(|header| header.format == Format::Jpeg) {
+        parted(&bytes, &header);
+    }
 }
 
 /// A PNG.
@@ -70,11 +80,12 @@ fn run(data: &[u8], format: Format) {
     (region.x, region.y) = (header.size.width / 3, header.size.height / 3);
     let (target, margin_percent) = (Size::new(middle.width.div_ceil(2), middle.height.div_ceil(2)), 150);
     let work = Work::until(Deadline::after(Duration::from_secs(10)));
+    let bytes = Bytes::copy_from_slice(data);
     for want in [all, Want { region, target, margin_percent }] {
         assert!(bytes_of_work(&header, &want) > 0 && bytes_of_stream(&header, &want) > 0);
         for form in [Form::Samples, Form::Light(120)] {
             let mut counted = Counted::default();
-            if stream(data, &header, &want, form, &LIMITS, &work, &mut counted).is_ok() {
+            if stream(&bytes, &header, &want, form, &LIMITS, &work, &mut counted).is_ok() {
                 assert_eq!(counted.rows, counted.expected);
             }
         }
@@ -89,6 +100,55 @@ fn run(data: &[u8], format: Format) {
             assert_eq!(frame.picture.size, header.size);
         }
         assert!(shown <= header.frames);
+    }
+}
+
+/// Holds what several threads make of a JPEG against what one does.
+///
+/// # Panics
+/// If they differ.
+fn parted(bytes: &Bytes, header: &Header) {
+    let Ok(cut) = jpegs::cut(bytes, header, &Want::all(header), Form::Light(0)) else { return };
+    let work = Work::until(Deadline::after(Duration::from_secs(10)));
+    let (mut alone, mut together) = (Hashed::default(), Hashed::default());
+    let assisted = work.clone().with(Arc::new(Threads));
+    let Some(found) = jpegs::stream_parted(bytes, header, &cut, &assisted, &mut together) else { return };
+    let right = jpegs::stream_cut(bytes, header, &cut, &work, &mut alone);
+    assert_eq!(found.as_ref().ok(), right.as_ref().ok());
+    assert!(right.is_err() || alone.0.finish() == together.0.finish());
+}
+
+/// A thread for each part, two at most.
+#[derive(Debug)]
+struct Threads;
+
+impl Idle for Threads {
+    fn assist(&self, most: usize, part: &dyn Fn() -> Part) -> usize {
+        (0..most.min(2)).for_each(|_| drop(std::thread::spawn(part())));
+        most.min(2)
+    }
+
+    fn wanted(&self) -> bool {
+        false
+    }
+}
+
+/// Hashes rows.
+#[derive(Default)]
+struct Hashed(DefaultHasher);
+
+impl Sink for Hashed {
+    fn begin(&mut self, _: &Head) -> Result<(), Stopped> {
+        Ok(())
+    }
+
+    fn row(&mut self, row: Row<'_>) -> Result<(), Stopped> {
+        match row {
+            Row::U8(values) => values.hash(&mut self.0),
+            Row::U16(values) => values.hash(&mut self.0),
+            Row::Light(planes) => planes.hash(&mut self.0),
+        }
+        Ok(())
     }
 }
 

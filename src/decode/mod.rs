@@ -21,6 +21,8 @@ mod webp;
 
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 use crate::base::{Format, Limits, Orientation, Rect, Size, Stopped, Work};
 use crate::pixels::{ColourSpace, Depth, Frame, Head, Picture, Row, Samples, Sink};
 
@@ -228,7 +230,7 @@ impl Cut {
 /// # Errors
 /// As [`stream`]; what is broken on these rows is refused.
 pub fn stream_cut(
-    bytes: &[u8],
+    bytes: &Bytes,
     header: &Header,
     cut: &Cut,
     limits: &Limits,
@@ -261,7 +263,7 @@ pub fn cut(bytes: &[u8], header: &Header, want: &Want, form: Form) -> Result<Cut
 /// # Errors
 /// As [`decode`]; what the sink was given is void then.
 pub fn stream(
-    bytes: &[u8],
+    bytes: &Bytes,
     header: &Header,
     want: &Want,
     form: Form,

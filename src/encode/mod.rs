@@ -79,8 +79,7 @@ pub enum Effort {
     /// For what is sent while somebody waits.
     #[default]
     Usual,
-    /// For what is made while nobody waits: JPEG in several scans, PNG by the smallest of several searches, lossless WebP by a
-    /// longer one.
+    /// For what is made while nobody waits: JPEG in several scans, PNG by oxipng's search, lossless WebP by a longer one.
     Small,
 }
 
@@ -125,7 +124,7 @@ pub fn still(picture: &Picture, settings: &Settings, work: &Work) -> Result<Vec<
     fits(picture.size, settings.format)?;
     match settings.format {
         Format::Jpeg => jpeg::encode(picture, settings),
-        Format::Png => png::encode(picture, settings),
+        Format::Png => png::encode(picture, settings, work),
         Format::WebP => webp::encode(picture, settings, work),
         Format::Avif => avif::encode(picture, settings, work),
         Format::Gif => gif::encode(picture, settings, work),
@@ -194,8 +193,10 @@ pub fn bytes_of_work(size: Size, settings: &Settings) -> u64 {
     let (a_pixel, fixed): (u64, u64) = match settings.format {
         // The file at its largest; a progressive one holds all coefficients, 16 bits each.
         Format::Jpeg => (if settings.progressive || settings.effort == Effort::Small { 12 } else { 6 }, 256 << 10),
-        // Reduced channels, indices, filtered rows and the file, or two where the smaller is taken.
-        Format::Png => (if settings.effort == Effort::Small { 13 } else { 9 }, 512 << 10),
+        // Reduced channels, indices, filtered rows and the file; for the search copies in other colours and filtered otherwise, two files, and
+        // the compressor's state.
+        Format::Png if settings.effort == Effort::Small => (28, 12 << 20),
+        Format::Png => (9, 512 << 10),
         // ARGB (or planes), the encoder's state and the file; the search for back references of a lossless one.
         Format::WebP => (if settings.lossless { 40 } else { 8 }, 2 << 20),
         Format::Avif => avif::bytes_of_work(settings.quality),

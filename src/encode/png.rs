@@ -1,5 +1,5 @@
 //! PNG, by the `png` crate in its fast mode: as few channels as the picture needs, and a palette where it has at most 256
-//! colours. Never loses anything. [`Effort::Small`] searches slowly, with several choices of filters, and takes the smallest.
+//! colours. Never loses anything. [`Effort::Small`] has oxipng search for what compresses best.
 
 use std::borrow::Cow;
 
@@ -7,11 +7,11 @@ use png::{BitDepth, ColorType, Compression, Encoder, Filter, Info};
 
 use super::palette::Palette;
 use super::{Effort, Error, Settings};
-use crate::base::{Format, Size};
+use crate::base::{Format, Size, Work};
 use crate::pixels::{Layout, Picture};
 
 /// Encodes.
-pub fn encode(picture: &Picture, settings: &Settings) -> Result<Vec<u8>, Error> {
+pub fn encode(picture: &Picture, settings: &Settings, work: &Work) -> Result<Vec<u8>, Error> {
     let samples = super::samples8(picture);
     let size = picture.size;
     let reduced = reduce(&samples, picture.layout, settings.icc.is_some());
@@ -20,7 +20,7 @@ pub fn encode(picture: &Picture, settings: &Settings) -> Result<Vec<u8>, Error> 
         && reduced.layout != Layout::Gray
         && pixels > palette.colours.len()
     {
-        return smallest(size, settings, &Paletted::of(&palette, size).into());
+        return smallest(size, settings, &Paletted::of(&palette, size).into(), work);
     }
     let colour = match reduced.layout {
         Layout::Gray => ColorType::Grayscale,
@@ -28,30 +28,64 @@ pub fn encode(picture: &Picture, settings: &Settings) -> Result<Vec<u8>, Error> 
         Layout::Rgb => ColorType::Rgb,
         Layout::Rgba | Layout::Cmyk => ColorType::Rgba,
     };
-    smallest(size, settings, &Content { colour, depth: BitDepth::Eight, palette: None, data: reduced.samples })
+    let content = Content { colour, depth: BitDepth::Eight, palette: None, data: reduced.samples };
+    smallest(size, settings, &content, work)
 }
 
 /// Writes with the settings that are worth their time.
-fn smallest(size: Size, settings: &Settings, content: &Content<'_>) -> Result<Vec<u8>, Error> {
+fn smallest(size: Size, settings: &Settings, content: &Content<'_>, work: &Work) -> Result<Vec<u8>, Error> {
     let usual = match content.palette {
         // Indices do not follow their neighbours' values, so that filters only cost; the better search pays off here.
         Some(_) => (Compression::Balanced, Filter::NoFilter),
         None => (Compression::Fast, Filter::Adaptive),
     };
-    let mut best = write(size, settings, content, usual)?;
-    if settings.effort == Effort::Small {
-        for filter in SMALL_FILTERS {
-            let other = write(size, settings, content, (Compression::High, filter))?;
-            if other.len() < best.len() {
-                best = other;
-            }
-        }
+    let usual = write(size, settings, content, usual)?;
+    if settings.effort != Effort::Small {
+        return Ok(usual);
     }
-    Ok(best)
+    work.check()?;
+    let small = searched(size, settings, content)?;
+    Ok(if small.len() < usual.len() { small } else { usual })
 }
 
-/// What [`Effort::Small`] tries.
-const SMALL_FILTERS: [Filter; 4] = [Filter::NoFilter, Filter::Paeth, Filter::Adaptive, Filter::MinEntropy];
+/// Pictures up to so many pixels are searched with more filters and the slowest compression: 2.4 s a megapixel, then 1 s.
+const LONG_PIXELS_MAX: u64 = 2 << 20;
+
+/// By oxipng's search for the palette, depth and filters that compress best.
+fn searched(size: Size, settings: &Settings, content: &Content<'_>) -> Result<Vec<u8>, Error> {
+    let failed = |error: oxipng::PngError| Error::Encoder { format: Format::Png, what: error.to_string() };
+    let colour = match (&content.palette, content.colour) {
+        (Some((colours, alphas)), _) => {
+            let colour = |(at, colour): (usize, &[u8; 3])| {
+                let [r, g, b] = *colour;
+                rgb::RGBA8 { r, g, b, a: alphas.get(at).copied().unwrap_or(255) }
+            };
+            oxipng::ColorType::Indexed { palette: colours.as_chunks().0.iter().enumerate().map(colour).collect() }
+        }
+        (None, ColorType::Grayscale) => oxipng::ColorType::Grayscale { transparent_shade: None },
+        (None, ColorType::GrayscaleAlpha) => oxipng::ColorType::GrayscaleAlpha,
+        (None, ColorType::Rgb) => oxipng::ColorType::RGB { transparent_color: None },
+        (None, _) => oxipng::ColorType::RGBA,
+    };
+    let depth = match content.depth {
+        BitDepth::One => oxipng::BitDepth::One,
+        BitDepth::Two => oxipng::BitDepth::Two,
+        BitDepth::Four => oxipng::BitDepth::Four,
+        _ => oxipng::BitDepth::Eight,
+    };
+    let mut raw =
+        oxipng::RawImage::new(size.width, size.height, colour, depth, content.data.to_vec()).map_err(failed)?;
+    if let Some(profile) = &settings.icc {
+        raw.add_icc_profile(profile);
+    }
+    if let Some(exif) = &settings.exif {
+        raw.add_png_chunk(*b"eXIf", exif.to_vec());
+    }
+    let mut options = oxipng::Options::from_preset(if size.pixels() <= LONG_PIXELS_MAX { 4 } else { 2 });
+    // A profile for RGB is none for gray.
+    options.grayscale_reduction = settings.icc.is_none();
+    raw.create_optimized_png(&options).map_err(failed)
+}
 
 /// What is written.
 struct Content<'a> {

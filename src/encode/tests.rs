@@ -135,6 +135,10 @@ fn few_colours_make_a_small_exact_png() {
         assert_eq!(opened(&file).1, wide(&picture), "{colours}");
         assert_eq!(file[25], 3, "colour type of {colours} colours");
         assert!(file.len() < bytes_max, "{colours}: {} bytes", file.len());
+        let small = Settings { effort: Effort::Small, ..settings(Format::Png, 80) };
+        let small = still(&picture, &small, &work()).unwrap();
+        assert_eq!(opened(&small).1, wide(&picture), "{colours}");
+        assert!(small.len() <= file.len(), "{colours}: {} bytes, usually {}", small.len(), file.len());
     }
 }
 
@@ -188,6 +192,29 @@ fn small_is_smaller_and_no_worse() {
         }
         assert!(small == of(Effort::Small));
     }
+}
+
+/// Every layout keeps its pixels, those that nobody sees too; and gray ones with a profile for RGB stay RGB.
+#[test]
+fn small_pngs_lose_nothing() {
+    let (icc, exif) = (moxcms::ColorProfile::new_display_p3().encode().unwrap(), strip::tests::exif_block());
+    let small = Settings { effort: Effort::Small, ..settings(Format::Png, 80) };
+    for layout in [Layout::Gray, Layout::GrayAlpha, Layout::Rgb, Layout::Rgba] {
+        for (width, height) in [(1, 1), (33, 7), (64, 64)] {
+            let picture = noise(width, height, layout);
+            assert_eq!(
+                opened(&still(&picture, &small, &work()).unwrap()).1,
+                wide(&picture),
+                "{layout:?} {width}x{height}"
+            );
+        }
+    }
+    let small = Settings { icc: Some(icc.into()), exif: Some(exif.into()), ..small };
+    let samples = (0..64 * 64u32).flat_map(|at| [(at * at % 251) as u8; 3]).collect();
+    let gray = Picture::srgb8(Size::new(64, 64), Layout::Rgb, samples);
+    let (header, found) = opened(&still(&gray, &small, &work()).unwrap());
+    assert_ne!(header.model, decode::Model::Gray);
+    assert_eq!((header.icc, header.exif, found), (small.icc, small.exif, wide(&gray)));
 }
 
 #[test]

@@ -19,13 +19,16 @@ pub fn render(order: &Order, geometry: &Geometry, choice: Choice, work: &Work) -
     let mut file = encode::animation(geometry.canvas, order.header.loops, &settings)?;
     while let Some(frame) = timed(&mut stages, Stage::Decode, || frames.next(work))? {
         work.check()?;
+        stages.left(Stage::Decode, frame.picture.bytes());
         let picture = timed(&mut stages, Stage::Transform, || {
             transform::apply(frame.picture, covers, geometry, &order.plan, order.look.light, None, work)
         })?;
+        stages.left(Stage::Transform, picture.bytes());
         let frame = Frame { picture, delay_ms: frame.delay_ms };
         timed(&mut stages, Stage::Encode, || file.push(&frame, work))?;
     }
     let bytes = timed(&mut stages, Stage::Encode, || file.finish())?;
+    stages.left(Stage::Encode, bytes.len() as u64);
     let quality = told_quality(&settings);
     Ok(Rendered { bytes, format: choice.format, size: geometry.canvas, quality, damaged: frames.damaged(), stages })
 }

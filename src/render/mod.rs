@@ -147,7 +147,7 @@ impl Renderer {
         work: &Work,
     ) -> Result<J::Output, Error> {
         let queued = Instant::now();
-        let (leave, span) = (work.clone(), tracing::Span::current());
+        let (leave, span) = (work.clone().with(self.pool.spare(urgency)), tracing::Span::current());
         let outcome = self.pool.run(urgency, work, move || {
             let _span = span.entered();
             let result = job.run(queued.elapsed(), &leave);

@@ -8,7 +8,7 @@ use parking_lot::{Condvar, Mutex};
 use tokio::sync::oneshot;
 
 use super::Refused;
-use crate::base::{Stopped, Work};
+use crate::base::{Idle, Part, Stopped, Work};
 
 /// Who waits for a job.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -39,6 +39,8 @@ struct Shared {
 struct State {
     live: VecDeque<Task>,
     ahead: VecDeque<Task>,
+    /// Parts of jobs that run, for threads that have nothing else to do.
+    parts: VecDeque<Part>,
     busy: usize,
     closed: bool,
 }
@@ -49,6 +51,10 @@ impl State {
             Urgency::Live => &mut self.live,
             Urgency::Ahead => &mut self.ahead,
         }
+    }
+
+    fn idle(&self, threads: usize) -> usize {
+        threads.saturating_sub(self.busy + self.live.len() + self.ahead.len() + self.parts.len())
     }
 }
 
@@ -120,8 +126,12 @@ impl Pool {
 
     /// Threads that neither run a job nor have one waiting for them.
     pub fn idle(&self) -> usize {
-        let (busy, waiting) = self.load();
-        self.threads.saturating_sub(busy + waiting)
+        self.shared.state.lock().idle(self.threads)
+    }
+
+    /// The threads that are idle, as a job of this urgency may use them.
+    pub fn spare(&self, urgency: Urgency) -> Arc<dyn Idle> {
+        Arc::new(Spare { shared: self.shared.clone(), threads: self.threads, urgency })
     }
 
     /// Has idle threads, at most so many, take part in a job that runs.
@@ -159,6 +169,8 @@ impl Shared {
                 state = self.execute(state, task);
             } else if let Some(task) = state.ahead.pop_front() {
                 state = self.execute(state, task);
+            } else if let Some(part) = state.parts.pop_front() {
+                state = self.execute(state, part);
             } else if state.closed {
                 return;
             } else {
@@ -179,6 +191,33 @@ impl Shared {
         let mut state = self.state.lock();
         state.busy -= 1;
         state
+    }
+}
+
+/// A pool's idle threads.
+#[derive(Debug)]
+struct Spare {
+    shared: Arc<Shared>,
+    threads: usize,
+    urgency: Urgency,
+}
+
+impl Idle for Spare {
+    fn assist(&self, most: usize, part: &dyn Fn() -> Part) -> usize {
+        let mut state = self.shared.state.lock();
+        let count = state.idle(self.threads).min(most);
+        state.parts.extend((0..count).map(|_| part()));
+        drop(state);
+        metrics::counter!("fovea_render_assisted_total").increment(count as u64);
+        for _ in 0..count {
+            self.shared.wake.notify_one();
+        }
+        count
+    }
+
+    fn wanted(&self) -> bool {
+        let state = self.shared.state.lock();
+        !state.live.is_empty() || (self.urgency == Urgency::Ahead && !state.ahead.is_empty())
     }
 }
 
@@ -236,6 +275,35 @@ mod tests {
         let outcome = pool.run(Urgency::Live, &work(), || panic!("as the test wants")).await;
         assert!(matches!(outcome, Err::<(), _>(Refused::Panicked)));
         assert_eq!(pool.run(Urgency::Live, &work(), || 7).await.unwrap(), 7);
+    }
+
+    #[test]
+    fn parts_go_to_idle_threads_alone() {
+        let pool = Pool::start(2, 16).unwrap();
+        let spare = pool.spare(Urgency::Live);
+        let (begun, begins) = std::sync::mpsc::channel::<()>();
+        let (gate, gates) = std::sync::mpsc::channel::<()>();
+        let gates = Arc::new(Mutex::new(gates));
+        let part = || -> Part {
+            let (begun, gates) = (begun.clone(), gates.clone());
+            Box::new(move || {
+                begun.send(()).unwrap();
+                let _ = gates.lock().recv();
+            })
+        };
+        assert_eq!(spare.assist(1, &part), 1);
+        begins.recv().unwrap();
+        assert_eq!((spare.assist(5, &part), spare.assist(5, &part)), (1, 0), "one of two threads is left");
+        begins.recv().unwrap();
+        assert!(!spare.wanted());
+        let (done, ends) = std::sync::mpsc::channel::<()>();
+        pool.submit(Urgency::Ahead, move || drop(done)).unwrap();
+        assert!(!spare.wanted(), "what is urgent does not make way for what is not");
+        assert!(pool.spare(Urgency::Ahead).wanted());
+        pool.submit(Urgency::Live, || {}).unwrap();
+        assert!(spare.wanted());
+        (0..2).for_each(|_| gate.send(()).unwrap());
+        assert!(ends.recv().is_err());
     }
 
     #[tokio::test]

@@ -199,7 +199,7 @@ impl Seat {
         work: &Work,
     ) -> Result<Rendered, Error> {
         let (done, mut result) = oneshot::channel();
-        let (span, work) = (tracing::Span::current(), work.clone());
+        let (span, work) = (tracing::Span::current(), work.clone().with(self.siblings.pool.spare(urgency)));
         let waiting = Waiting { order, charge, urgency, work, since: Instant::now(), span, done };
         self.siblings.meetings.lock().entry(self.original).or_default().waiting.push(waiting);
         if !self.arrive() {

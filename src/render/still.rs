@@ -2,6 +2,8 @@
 
 use std::time::Instant;
 
+use bytes::Bytes;
+
 use super::order::{Order, Rendered, flat};
 use super::{Error, noted, timed};
 use crate::base::{Format, Limits, Stage, Stages, Stopped, Work};
@@ -85,7 +87,7 @@ pub(super) fn encoded(
 
 /// What is decoded for a picture.
 pub(super) struct Wanted<'a> {
-    pub source: &'a [u8],
+    pub source: &'a Bytes,
     pub header: &'a Header,
     pub want: Want,
     pub form: Form,

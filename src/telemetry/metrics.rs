@@ -96,6 +96,7 @@ declare! {
     Counter RENDER_MEZZANINES = "fovea_render_mezzanines_total": "Mezzanines made";
     Counter RENDER_VARIANTS = "fovea_render_variants_total": "Variants made, by output format";
     Counter RENDER_SHARED = "fovea_render_shared_total": "Variants made from another's decode, as they were wanted at the same time";
+    Counter RENDER_ASSISTED = "fovea_render_assisted_total": "Parts of a decode that were handed to idle threads";
     Histogram RENDER_STAGE_SECONDS = "fovea_render_stage_seconds": "Time of a render's stages (decode, transform, encode), by stage";
     Gauge RENDER_BUDGET_USED_BYTES = "fovea_render_budget_used_bytes": "Bytes of work that are charged";
     Gauge RENDER_BUDGET_PEAK_BYTES = "fovea_render_budget_peak_bytes": "Most bytes of work that were charged at once";

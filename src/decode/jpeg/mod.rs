@@ -23,6 +23,7 @@ mod turbo;
 
 pub use self::markers::frame_size;
 
+use bytes::Bytes;
 use zune_core::bytestream::ZCursor;
 use zune_core::colorspace::ColorSpace;
 use zune_core::options::DecoderOptions;
@@ -116,7 +117,37 @@ impl Cut {
 }
 
 /// Decodes a cut row by row: of [`stream`]'s wants, or what several of them share.
-pub fn stream_cut(bytes: &[u8], header: &Header, cut: &Cut, work: &Work, sink: &mut dyn Sink) -> Result<bool, Error> {
+pub fn stream_cut(bytes: &Bytes, header: &Header, cut: &Cut, work: &Work, sink: &mut dyn Sink) -> Result<bool, Error> {
+    rows(bytes, header, cut, sink, |frame, form, repairs, sink| {
+        baseline::together(bytes, frame, &cut.part, form, repairs, work, sink)
+    })
+}
+
+/// As [`stream_cut`] by several threads, however small the picture is; none where it cannot be parted. For fuzzing.
+pub fn stream_parted(
+    bytes: &Bytes,
+    header: &Header,
+    cut: &Cut,
+    work: &Work,
+    sink: &mut dyn Sink,
+) -> Option<Result<bool, Error>> {
+    let mut parts = true;
+    let result = rows(bytes, header, cut, sink, |frame, form, repairs, sink| {
+        let result = baseline::parted(bytes, frame, &cut.part, form, repairs, work, sink);
+        parts = result.is_some();
+        result.unwrap_or(Err(baseline::Failure::Irregular))
+    });
+    parts.then_some(result)
+}
+
+/// The rows of a cut, by one of the ways to decode them.
+fn rows(
+    bytes: &[u8],
+    header: &Header,
+    cut: &Cut,
+    sink: &mut dyn Sink,
+    decode: impl FnOnce(&baseline::Frame, baseline::Form, bool, &mut dyn Sink) -> Result<bool, baseline::Failure>,
+) -> Result<bool, Error> {
     let (part, Some(form)) = (&cut.part, cut.form) else {
         return Err(Error::broken(Format::Jpeg, "it does not stream"));
     };
@@ -125,7 +156,7 @@ pub fn stream_cut(bytes: &[u8], header: &Header, cut: &Cut, work: &Work, sink: &
     let (layout, colour) = (layout(header.model), colour_of(header));
     sink.begin(&Head { size: part.size, layout, colour, depth, covers: part.covers() })?;
     let small = header.size.pixels() <= RESCUE_PIXELS_MAX;
-    match baseline::stream(bytes, &frame, part, form, !small, work, sink) {
+    match decode(&frame, form, !small, sink) {
         Ok(damaged) => Ok(damaged),
         Err(baseline::Failure::Stopped(stopped)) => Err(stopped.into()),
         Err(baseline::Failure::Irregular) => Err(Error::broken(Format::Jpeg, "its data is broken from the start")),
@@ -135,7 +166,7 @@ pub fn stream_cut(bytes: &[u8], header: &Header, cut: &Cut, work: &Work, sink: &
 /// Decodes the wanted region row by row, reduced as far as allowed: by halves in linear light, where that is welcome, rather
 /// than in the DCT, which averages in the samples' own light.
 pub fn stream(
-    bytes: &[u8],
+    bytes: &Bytes,
     header: &Header,
     want: &Want,
     form: Form,
@@ -155,12 +186,15 @@ pub fn stream(
     }
 }
 
-/// A strip of rows of MCUs, the rows made of it, and what a small picture takes that is tried a second time.
+/// A strip of rows of MCUs, the rows made of it, and what a small picture takes that is tried a second time, or a large one whose
+/// restart markers are decoded by several threads.
 pub fn bytes_of_stream(header: &Header) -> u64 {
     let channels = layout(header.model).channels() as u64;
     let row = u64::from(header.size.width).next_multiple_of(8 * 32);
     let rescue = if header.size.pixels() > RESCUE_PIXELS_MAX { 0 } else { header.size.pixels() * channels };
-    row * channels * 33 + row * 24 + rescue
+    let ahead =
+        if header.size.pixels() < baseline::AHEAD_PIXELS_MIN { 0 } else { baseline::AHEAD_BYTES_MAX as u64 };
+    row * channels * 33 + row * 24 + rescue + ahead
 }
 
 /// Decodes the wanted region, reduced as far as allowed.

@@ -6,6 +6,7 @@ use super::{Irregular, ZIGZAG};
 use crate::base::Size;
 
 /// One component of a frame.
+#[derive(Clone)]
 pub(super) struct Component {
     id: u8,
     /// Blocks of an MCU across and down.
@@ -17,6 +18,7 @@ pub(super) struct Component {
 }
 
 /// All that comes before the coded data.
+#[derive(Clone)]
 pub struct Frame {
     width: u32,
     height: u32,

@@ -1,6 +1,6 @@
 //! Huffman tables that answer several symbols a look-up where only their length matters.
 
-use std::cell::OnceCell;
+use std::sync::OnceLock;
 
 use super::bits::{Cursor, Window};
 use super::idct::LANES;
@@ -104,7 +104,7 @@ pub struct Ac {
     values: Box<[u64; 1 << VALUE_BITS]>,
     /// As many symbols as the bits hold wholly: `ends << 10 | coefficients passed << 4 | bits`, or 0.
     /// Made when the first is passed: most decodes at full scale pass none.
-    skips: OnceCell<Box<[u16; 1 << SKIP_BITS]>>,
+    skips: OnceLock<Box<[u16; 1 << SKIP_BITS]>>,
 }
 
 impl Ac {
@@ -114,7 +114,7 @@ impl Ac {
         for (next, entry) in values.iter_mut().enumerate() {
             *entry = pair(&code, next as u32);
         }
-        Self { code, values, skips: OnceCell::new() }
+        Self { code, values, skips: OnceLock::new() }
     }
 
     /// Takes a block's coefficients from `ZIGZAG[1]` on: those up to `ZIGZAG[last]` are stored, of the others some and the rest

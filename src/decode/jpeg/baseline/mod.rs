@@ -19,6 +19,7 @@
 //! Always true: whatever is not as it should be is [`Failure::Irregular`], and another decoder decides what can be saved.
 #![allow(unsafe_code)]
 
+mod ahead;
 mod bits;
 mod chroma;
 mod colour;
@@ -31,6 +32,9 @@ mod rows;
 mod tests;
 mod vector;
 
+use std::ops::Range;
+
+pub use self::ahead::{AHEAD_BYTES_MAX, AHEAD_PIXELS_MIN, parted, together};
 use self::bits::{Bits, Cursor, Window};
 use self::frame::Component;
 pub use self::frame::{Frame, open};
@@ -143,54 +147,88 @@ fn stream_body(
     work: &Work,
     sink: &mut dyn Sink,
 ) -> Result<bool, Failure> {
-    let (across, down) = frame.sampling();
-    let (mcu_width, mcu_height) = ((across * part.eighths) as usize, (down * part.eighths) as usize);
-    let mcus = frame.mcus();
-    let (left, top) = (part.at.0 as usize / mcu_width, part.at.1 as usize / mcu_height);
-    let (width, height) = (part.size.width as usize, part.size.height as usize);
-    let (right, bottom) = (left + width.div_ceil(mcu_width), top + height.div_ceil(mcu_height));
-    let aligned = left * mcu_width == part.at.0 as usize && top * mcu_height == part.at.1 as usize;
-    if !aligned || right > mcus.0 || bottom > mcus.1 {
-        return Err(Failure::Irregular);
-    }
-    let (dcs, acs) = (frame.dcs(), frame.acs());
-    let mut channels = Vec::with_capacity(frame.components.len());
-    for component in &frame.components {
-        let tables = (dcs[component.dc].as_ref().ok_or(Irregular)?, acs[component.ac].as_ref().ok_or(Irregular)?);
-        channels.push(Channel::new(frame, component, tables, part.eighths, form, right - left)?);
-    }
-    let mut scan =
-        Scan { bits: Bits::new(bytes, frame.data_at), restart: frame.restart, until: frame.restart, restarts: 0 };
-    let mut rows = Rows::new(sink, form, width);
+    let extent = Extent::of(frame, part)?;
+    let tables = Tables::of(frame);
+    let mut channels = tables.channels(frame, part.eighths, form, &extent)?;
+    let mut scan = Scan::new(bytes, frame.data_at, frame.restart, 0);
+    let mut rows = Rows::new(sink, form, extent.width);
     let mut damaged = false;
-    for row in 0..bottom {
+    for row in 0..extent.bottom {
         work.check()?;
-        let wanted = if row >= top { left..right } else { 0..0 };
-        let begun = row * mcus.0;
-        for column in 0..mcus.0 {
-            let wanted = wanted.contains(&column);
-            if damaged || scan.mcu(&mut channels, wanted).is_err() {
-                if !repairs || begun == 0 {
-                    return Err(Failure::Irregular);
-                }
-                damaged = true;
-                if wanted {
-                    channels.iter_mut().for_each(blank);
-                }
-            }
-        }
-        if row >= top {
-            let done = (row - top) * mcu_height;
-            let strip = Strip { rows: mcu_height.min(height - done), first: row == top, last: row + 1 == bottom };
-            for channel in &mut channels {
-                flush(channel);
-                channel.column = 0;
-            }
-            rows.strip(&channels, strip)?;
+        let repairs = repairs && row > 0;
+        scan.row(&mut channels, &extent, row, &mut damaged, repairs)?;
+        if row >= extent.top {
+            rows.strip(&channels, extent.strip(row))?;
             channels.iter_mut().for_each(Channel::carry);
         }
     }
     Ok(damaged)
+}
+
+/// Where a part lies among a frame's MCUs.
+#[derive(Debug)]
+struct Extent {
+    /// MCUs of the frame, across and down.
+    mcus: (usize, usize),
+    /// Those of the part.
+    columns: Range<usize>,
+    top: usize,
+    bottom: usize,
+    /// Rows of the part that an MCU makes.
+    mcu_height: usize,
+    /// The part's size.
+    width: usize,
+    height: usize,
+}
+
+impl Extent {
+    fn of(frame: &Frame, part: &Part) -> Result<Self, Irregular> {
+        let (across, down) = frame.sampling();
+        let (mcu_width, mcu_height) = ((across * part.eighths) as usize, (down * part.eighths) as usize);
+        let mcus = frame.mcus();
+        let (left, top) = (part.at.0 as usize / mcu_width, part.at.1 as usize / mcu_height);
+        let (width, height) = (part.size.width as usize, part.size.height as usize);
+        let (right, bottom) = (left + width.div_ceil(mcu_width), top + height.div_ceil(mcu_height));
+        let aligned = left * mcu_width == part.at.0 as usize && top * mcu_height == part.at.1 as usize;
+        if !aligned || right > mcus.0 || bottom > mcus.1 {
+            return Err(Irregular);
+        }
+        Ok(Self { mcus, columns: left..right, top, bottom, mcu_height, width, height })
+    }
+
+    /// The strip that a row of MCUs makes.
+    fn strip(&self, row: usize) -> Strip {
+        let done = (row - self.top) * self.mcu_height;
+        let rows = self.mcu_height.min(self.height - done);
+        Strip { rows, first: row == self.top, last: row + 1 == self.bottom }
+    }
+}
+
+/// A frame's codes, made ready.
+struct Tables {
+    dcs: [Option<Dc>; 4],
+    acs: [Option<Ac>; 4],
+}
+
+impl Tables {
+    fn of(frame: &Frame) -> Self {
+        Self { dcs: frame.dcs(), acs: frame.acs() }
+    }
+
+    fn channels(
+        &self,
+        frame: &Frame,
+        eighths: u32,
+        form: Form,
+        extent: &Extent,
+    ) -> Result<Vec<Channel<'_>>, Irregular> {
+        let channel = |component: &Component| {
+            let tables = (self.dcs[component.dc].as_ref(), self.acs[component.ac].as_ref());
+            let (Some(dc), Some(ac)) = tables else { return Err(Irregular) };
+            Channel::new(frame, component, (dc, ac), eighths, form, extent.columns.len())
+        };
+        frame.components.iter().map(channel).collect()
+    }
 }
 
 impl<'a> Channel<'a> {
@@ -234,6 +272,12 @@ impl<'a> Channel<'a> {
         })
     }
 
+    /// Forgets what came before, also where that broke off within a row.
+    fn begin(&mut self) {
+        (self.previous, self.filled, self.column) = (0, 0, 0);
+        self.batches = [const { Batch::new() }; 4];
+    }
+
     /// Keeps the strip's last row for the rows of the next strip.
     fn carry(&mut self) {
         let last = self.samples.len() - self.stride;
@@ -250,7 +294,42 @@ struct Scan<'a> {
     restarts: u8,
 }
 
-impl Scan<'_> {
+impl<'a> Scan<'a> {
+    /// From where coded data begins behind so many restart markers.
+    fn new(bytes: &'a [u8], at: usize, restart: u32, restarts: usize) -> Self {
+        Self { bits: Bits::new(bytes, at), restart, until: restart, restarts: (restarts & 7) as u8 }
+    }
+
+    /// A row of MCUs; all of it is gray where the scan is damaged, and what is left of it where it turns out to be, with `repairs`.
+    #[inline(always)]
+    fn row(
+        &mut self,
+        channels: &mut [Channel],
+        extent: &Extent,
+        row: usize,
+        damaged: &mut bool,
+        repairs: bool,
+    ) -> Result<(), Irregular> {
+        let wanted = if row >= extent.top { extent.columns.clone() } else { 0..0 };
+        for column in 0..extent.mcus.0 {
+            let wanted = wanted.contains(&column);
+            if *damaged || self.mcu(channels, wanted).is_err() {
+                if !repairs {
+                    return Err(Irregular);
+                }
+                *damaged = true;
+                if wanted {
+                    channels.iter_mut().for_each(blank);
+                }
+            }
+        }
+        for channel in channels {
+            flush(channel);
+            channel.column = 0;
+        }
+        Ok(())
+    }
+
     /// The next MCU, into its channels if it is wanted.
     #[inline(always)]
     fn mcu(&mut self, channels: &mut [Channel], wanted: bool) -> Result<(), Irregular> {

@@ -10,12 +10,12 @@ use super::*;
 use crate::base::{Deadline, Size};
 use crate::pixels::Row;
 
-fn work() -> Work {
+pub(super) fn work() -> Work {
     Work::until(Deadline::after(Duration::from_secs(60)))
 }
 
 /// A picture with something of everything: gradients, edges, noise.
-fn pixels(size: Size, seed: u64) -> Vec<u8> {
+pub(super) fn pixels(size: Size, seed: u64) -> Vec<u8> {
     let mut random = fastrand::Rng::with_seed(seed);
     let noise = random.i32(0..120);
     let mut pixels = Vec::new();
@@ -32,7 +32,14 @@ fn pixels(size: Size, seed: u64) -> Vec<u8> {
 }
 
 /// By libjpeg-turbo, with a restart marker after every `restart` MCUs.
-fn encoded(size: Size, pixels: &[u8], sampling: raw::TJSAMP, quality: i32, restart: i32, optimised: bool) -> Vec<u8> {
+pub(super) fn encoded(
+    size: Size,
+    pixels: &[u8],
+    sampling: raw::TJSAMP,
+    quality: i32,
+    restart: i32,
+    optimised: bool,
+) -> Vec<u8> {
     let (mut bytes, mut length) = (std::ptr::null_mut(), 0);
     // SAFETY: the handle and the buffer are the library's own and are freed once; the pixels are as many as is said.
     unsafe {
@@ -55,7 +62,7 @@ fn encoded(size: Size, pixels: &[u8], sampling: raw::TJSAMP, quality: i32, resta
     }
 }
 
-const SAMPLINGS: [raw::TJSAMP; 6] = [
+pub(super) const SAMPLINGS: [raw::TJSAMP; 6] = [
     raw::TJSAMP_TJSAMP_444,
     raw::TJSAMP_TJSAMP_422,
     raw::TJSAMP_TJSAMP_420,
@@ -293,10 +300,10 @@ fn inverse_transforms_are_the_formula() {
 }
 
 /// Gathers rows.
-#[derive(Default)]
-struct Gathered {
-    samples: Vec<u8>,
-    light: Vec<Vec<i16>>,
+#[derive(Default, PartialEq)]
+pub(super) struct Gathered {
+    pub samples: Vec<u8>,
+    pub light: Vec<Vec<i16>>,
 }
 
 impl Sink for Gathered {
@@ -320,7 +327,7 @@ fn decode(bytes: &[u8], frame: &Frame, part: &Part, work: &Work) -> Result<Vec<u
 }
 
 /// All of the picture, as it stands after reduction.
-fn all(frame: &Frame, eighths: u32) -> Part {
+pub(super) fn all(frame: &Frame, eighths: u32) -> Part {
     let side = |side: u32| (side * eighths).div_ceil(8);
     let size = Size::new(side(frame.size().width), side(frame.size().height));
     Part { eighths, at: (0, 0), size, whole: true }
