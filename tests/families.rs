@@ -31,7 +31,7 @@ async fn neighbours_share_decodes_and_have_the_bytes_that_they_have_alone() {
     assert_eq!(together.metric("fovea_render_variants_total", &[]).await, 42.0);
 }
 
-/// 1.1 megapixels, with a marker after each row of MCUs.
+/// A megapixel, with a marker after each row of MCUs.
 #[tokio::test]
 async fn restart_markers_part_a_decode_among_idle_threads() {
     let threads = |count: &'static str| {

@@ -192,8 +192,7 @@ pub fn bytes_of_stream(header: &Header) -> u64 {
     let channels = layout(header.model).channels() as u64;
     let row = u64::from(header.size.width).next_multiple_of(8 * 32);
     let rescue = if header.size.pixels() > RESCUE_PIXELS_MAX { 0 } else { header.size.pixels() * channels };
-    let ahead =
-        if header.size.pixels() < baseline::AHEAD_PIXELS_MIN { 0 } else { baseline::AHEAD_BYTES_MAX as u64 };
+    let ahead = if header.size.pixels() < baseline::AHEAD_PIXELS_MIN { 0 } else { baseline::AHEAD_BYTES_MAX as u64 };
     row * channels * 33 + row * 24 + rescue + ahead
 }
 
