@@ -195,6 +195,13 @@ async fn another_owner_sees_nothing_by_any_route() {
     assert_eq!(ann.ended(text(&broken, "job_id")).await["status"], "failed");
     let letter = text(&broken, "job_id").to_owned();
     assert_eq!(ann.get(&format!("/v1/dead-letters/{letter}")).await.status, 200);
+    let scoped = server.root().key("operator", "ann", &["bags"]).await;
+    let scoped = server.with_key(&scoped);
+    assert_eq!(scoped.get("/v1/dead-letters").await.json()["items"], json!([]), "the key is for another category");
+    for (method, path) in [(Method::GET, ""), (Method::POST, "/requeue"), (Method::DELETE, "")] {
+        let path = format!("/v1/dead-letters/{letter}{path}");
+        assert_eq!(scoped.send(method, &path, &[], "").await.status, 404, "{path}");
+    }
     let key = ann.post("/v1/keys", json!({ "role": "viewer", "name": "secret things" })).await.json();
     let key = text(&key, "id").to_owned();
     for id in ["secret.jpg", job.as_str(), gallery.as_str(), letter.as_str(), key.as_str()] {
@@ -396,6 +403,10 @@ async fn jobs_are_listed_in_pages_cancelled_and_tried_again() {
     let cleared = api.post("/v1/queue:clear", json!({ "confirmation": text(&asked.json(), "confirmation") })).await;
     assert_eq!((cleared.status.as_u16(), &cleared.json()["cancelled"]), (200, &json!(5)));
     assert_eq!(api.get("/v1/queue").await.json()["waiting"], 0);
+    let twice = api.post("/v1/queue:clear", json!({ "confirmation": text(&asked.json(), "confirmation") })).await;
+    assert_eq!(twice.status, 403, "it counts once");
+    let scoped = api.key("admin", "root", &["shop"]).await;
+    assert_eq!(server.with_key(&scoped).send(Method::POST, "/v1/queue:clear", &[], "").await.status, 403);
 }
 
 #[tokio::test]

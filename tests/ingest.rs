@@ -49,6 +49,7 @@ async fn what_is_uploaded_exists_with_its_variants() {
     let job = api.completed(&taken).await;
     assert_eq!((&job["progress"]["done"], &job["progress"]["total"]), (&json!(2), &json!(2)), "{job}");
     assert!(job["metadata"]["dominant_colours"].is_array(), "{job}");
+    assert_eq!(job["result"], serde_json::json!({}), "nothing is told twice");
     let variants = job["variants"].as_array().unwrap();
     assert_eq!(variants.len(), 2, "{job}");
     for (variant, url) in taken["urls"].as_object().unwrap() {
