@@ -159,7 +159,14 @@ async fn the_first_start_makes_an_admins_key_once() {
     let key = said.lines().last().unwrap();
     assert!(key.starts_with("fovea_") && !key.contains(' '), "{said}");
     let listed = String::from_utf8(run(&["key", "list", "--config", "f.toml"]).stdout).unwrap();
-    assert!(listed.contains("uploader") && !listed.contains(key), "{listed}");
+    assert!(listed.contains("uploader") && listed.contains("never") && !listed.contains(key), "{listed}");
+    let id = key.split('_').nth(1).unwrap();
+    let rotated = run(&["key", "rotate", id, "--config", "f.toml"]);
+    let rotated = String::from_utf8(rotated.stdout).unwrap();
+    assert!(rotated.lines().last().unwrap().starts_with("fovea_") && !rotated.contains(id), "{rotated}");
+    let listed = String::from_utf8(run(&["key", "list", "--config", "f.toml"]).stdout).unwrap();
+    assert!(listed.lines().any(|line| line.contains(id) && line.ends_with("(revoked)")), "{listed}");
+    assert!(!run(&["key", "rotate", id, "--config", "f.toml"]).status.success(), "it is revoked");
     assert!(
         !run(&["key", "create", "--role", "uploader", "--category", "none", "--config", "f.toml"]).status.success()
     );
@@ -195,6 +202,13 @@ async fn another_owner_sees_nothing_by_any_route() {
     assert_eq!(ann.ended(text(&broken, "job_id")).await["status"], "failed");
     let letter = text(&broken, "job_id").to_owned();
     assert_eq!(ann.get(&format!("/v1/dead-letters/{letter}")).await.status, 200);
+    let scoped = server.root().key("operator", "ann", &["pics"]).await;
+    let scoped = server.with_key(&scoped);
+    assert_eq!(scoped.get("/v1/dead-letters").await.json()["items"], json!([]), "the key is for another category");
+    for (method, path) in [(Method::GET, ""), (Method::POST, "/requeue"), (Method::DELETE, "")] {
+        let path = format!("/v1/dead-letters/{letter}{path}");
+        assert_eq!(scoped.send(method, &path, &[], "").await.status, 404, "{path}");
+    }
     let key = ann.post("/v1/keys", json!({ "role": "viewer", "name": "secret things" })).await.json();
     let key = text(&key, "id").to_owned();
     for id in ["secret.jpg", job.as_str(), gallery.as_str(), letter.as_str(), key.as_str()] {
@@ -347,6 +361,26 @@ async fn variants_are_made_on_demand() {
     );
     let parts = api.get(&format!("/v1/jobs?parent={}", text(&job, "id"))).await.json();
     assert_eq!(parts["items"].as_array().unwrap().len(), 2, "{parts}");
+    let both = json!({ "asset": "shop/a.jpg", "assets": ["shop/b/c.jpg"], "variants": ["w_79.jpg"] });
+    let both = api.post("/v1/jobs", both).await.json();
+    assert_eq!(both["urls"].as_object().unwrap().len(), 2, "each asset's own: {both}");
+    assert_eq!(api.completed(&both).await["progress"]["total"], 2, "and one job that tells of both");
+    let outside = json!({ "asset": "shop/a.jpg", "x": 9000, "y": 0, "width": 5, "height": 5 });
+    let failed = api.ended(text(&api.post("/v1/crop", outside).await.json(), "job_id")).await;
+    assert_eq!((text(&failed, "status"), text(&failed, "code")), ("failed", "variants-failed"), "{failed}");
+    assert!(text(&failed, "error").contains("lies outside of"), "the job itself says why: {failed}");
+    let missing = api.post("/v1/jobs", json!({ "assets": ["shop/a.jpg", "shop/none"], "variants": ["w_9.jpg"] })).await;
+    assert!(text(&missing.json(), "detail").contains("shop/none"), "{:?}", missing.body);
+    let send = async || {
+        let body = json!({ "asset": "shop/a.jpg", "variants": ["w_81.jpg"] }).to_string();
+        api.send(Method::POST, "/v1/jobs", &[("idempotency-key", "k")], body).await
+    };
+    let (first, again) = (send().await, send().await);
+    assert_eq!((first.status.as_u16(), first.json()), (202, again.json()), "the same job, and the same URLs");
+    assert_eq!(again.header("location"), first.header("location"));
+    let long = "k".repeat(300);
+    let body = json!({ "asset": "shop/a.jpg", "variants": ["w_82.jpg"] }).to_string();
+    assert_eq!(api.send(Method::POST, "/v1/jobs", &[("idempotency-key", &long)], body).await.status, 400);
     for (body, status) in [
         (json!({ "asset": "shop/none.jpg", "variants": ["w_9.jpg"] }), 404),
         (json!({ "asset": "shop/a.jpg", "variants": [] }), 400),
@@ -396,6 +430,10 @@ async fn jobs_are_listed_in_pages_cancelled_and_tried_again() {
     let cleared = api.post("/v1/queue:clear", json!({ "confirmation": text(&asked.json(), "confirmation") })).await;
     assert_eq!((cleared.status.as_u16(), &cleared.json()["cancelled"]), (200, &json!(5)));
     assert_eq!(api.get("/v1/queue").await.json()["waiting"], 0);
+    let twice = api.post("/v1/queue:clear", json!({ "confirmation": text(&asked.json(), "confirmation") })).await;
+    assert_eq!(twice.status, 403, "it counts once");
+    let scoped = api.key("admin", "root", &["shop"]).await;
+    assert_eq!(server.with_key(&scoped).send(Method::POST, "/v1/queue:clear", &[], "").await.status, 403);
 }
 
 #[tokio::test]

@@ -52,6 +52,7 @@ async fn what_is_uploaded_exists_with_its_variants() {
     let job = api.completed(&taken).await;
     assert_eq!((&job["progress"]["done"], &job["progress"]["total"]), (&json!(2), &json!(2)), "{job}");
     assert!(job["metadata"]["dominant_colours"].is_array(), "{job}");
+    assert_eq!(job["result"], serde_json::json!({}), "nothing is told twice");
     let variants = job["variants"].as_array().unwrap();
     assert_eq!(variants.len(), 2, "{job}");
     for (variant, url) in taken["urls"].as_object().unwrap() {
@@ -372,16 +373,18 @@ async fn a_folder_is_put_in_by_the_command() {
     for (name, from) in [("a.jpg", "odd.jpg"), ("sub/b.png", "rgb8.png"), ("c.webp", "lossy.webp")] {
         std::fs::copy(fixtures().join(from), folder.path().join(name)).unwrap();
     }
-    let run = || {
+    let ingest = |prefix: &str, variants: &str, wait: &[&str]| {
         let output = Command::new(env!("CARGO_BIN_EXE_fovea"))
-            .args(["ingest", "--category", "shop", "--prefix", "in/", "--variants", "w_30.jpg", "--wait"])
+            .args(["ingest", "--category", "shop", "--prefix", prefix, "--variants", variants])
             .args(["--api", &format!("http://{}", server.api), "--token", crate::support::fovea::TOKEN])
+            .args(wait)
             .arg(folder.path())
             .env_clear()
             .output()
             .unwrap();
         (output.status.success(), String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap())
     };
+    let run = || ingest("in/", "w_30.jpg", &["--wait"]);
     let (well, said, error) = tokio::task::block_in_place(run);
     assert!(well && said.starts_with("3 taken, 0 there before, 0 failed"), "{said}{error}");
     std::fs::write(folder.path().join("notes.txt"), "no picture").unwrap();
@@ -391,4 +394,12 @@ async fn a_folder_is_put_in_by_the_command() {
     let ids = server.root().get("/v1/assets?category=shop&prefix=in/").await.json();
     let ids: Vec<&str> = ids["items"].as_array().unwrap().iter().map(|asset| text(asset, "id")).collect();
     assert_eq!(ids, ["in/a.jpg", "in/c.webp", "in/sub/b.png"]);
+    // Sent without waiting, and waited for by another: what becomes of the jobs is told then.
+    std::fs::remove_file(folder.path().join("notes.txt")).unwrap();
+    let (outside, wait) = ("crop_9000:0:1:1.png", &["--wait"]);
+    let (well, said, _) = tokio::task::block_in_place(|| ingest("out/", outside, &[]));
+    assert!(well && said.starts_with("3 taken"), "{said}");
+    let (well, said, error) = tokio::task::block_in_place(|| ingest("out/", outside, wait));
+    assert!(!well && said.starts_with("0 taken, 0 there before, 3 failed"), "{said}{error}");
+    assert!(error.contains("lies outside of"), "{error}");
 }

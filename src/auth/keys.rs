@@ -174,6 +174,32 @@ impl Keys {
         Ok(())
     }
 
+    /// A text that confirms something when a principal says it back, to whichever process; what was given before confirms no more.
+    ///
+    /// # Errors
+    /// The catalog's, or no randomness.
+    pub async fn ask_back(&self, principal: &Principal, what: &str) -> Result<String, Error> {
+        let text = token::confirmation().map_err(|error| Error::Random(error.to_string()))?;
+        let name = format!("{what} {}", principal.key);
+        self.catalog.ask_back(&name, &token::hash_of_confirmation(&text)).await?;
+        Ok(text)
+    }
+
+    /// Whether a principal says back what was given last, no longer ago than `within`. Counts once.
+    ///
+    /// # Errors
+    /// The catalog's.
+    pub async fn confirmed(
+        &self,
+        principal: &Principal,
+        what: &str,
+        said: &str,
+        within: Duration,
+    ) -> Result<bool, Error> {
+        let name = format!("{what} {}", principal.key);
+        Ok(self.catalog.confirm(&name, &token::hash_of_confirmation(said), within).await?)
+    }
+
     /// The keys of an owner, or all.
     ///
     /// # Errors

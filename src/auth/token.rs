@@ -10,6 +10,7 @@ use crate::base::Digest;
 const NAME: &str = "fovea";
 const ID_BYTES: usize = 8;
 const SECRET_BYTES: usize = 32;
+const CONFIRMATION_BYTES: usize = 18;
 
 /// A key that was just made.
 pub struct Made {
@@ -18,6 +19,21 @@ pub struct Made {
     pub hash: String,
     /// What is shown, once.
     pub text: String,
+}
+
+/// A text that nobody guesses, said back to confirm something.
+///
+/// # Errors
+/// The machine has no randomness.
+pub fn confirmation() -> Result<String, getrandom::Error> {
+    let mut text = [0; CONFIRMATION_BYTES];
+    getrandom::fill(&mut text)?;
+    Ok(URL_SAFE_NO_PAD.encode(text))
+}
+
+/// What is kept of a confirmation.
+pub fn hash_of_confirmation(text: &str) -> String {
+    Digest::of_parts(&[b"fovea confirmation", text.as_bytes()]).hex(64)
 }
 
 /// Makes a key.

@@ -1,9 +1,9 @@
 //! Callers' keys for repeats: the same request again gets the same answer.
 
-use serde_json::Value as Json;
+use serde_json::{Value as Json, json};
 
 use super::sql::{read_json, values};
-use super::{Catalog, Error, Tx};
+use super::{Catalog, Error, NewJob, Tx};
 
 /// A caller's key for repeats.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -12,6 +12,17 @@ pub struct Idempotency {
     pub key: String,
     /// What the request was, in short: another request under the same key is refused.
     pub fingerprint: String,
+}
+
+/// A request for jobs that is done once, however often it comes.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Once {
+    /// Whose key it is.
+    pub owner: String,
+    /// The key.
+    pub key: Idempotency,
+    /// An object: what is answered beside `job_id`, the id of the first job.
+    pub answer: Json,
 }
 
 impl Catalog {
@@ -27,15 +38,25 @@ impl Catalog {
         read_json(&answer).map(Some)
     }
 
-    /// Keeps an answer under a key; one that is there stays.
-    pub async fn keep_answer(&self, owner: &str, key: &Idempotency, answer: Json) -> Result<(), Error> {
-        let (owner, key) = (owner.to_owned(), key.clone());
+    /// Adds jobs as [`Catalog::push`] does, and keeps the answer under the key, in one transaction; under a key that is known nothing
+    /// is added, and what was answered is answered again.
+    ///
+    /// # Errors
+    /// [`Error::Full`] where more than `queue_max` would wait; [`Error::KeyReused`].
+    pub async fn push_once(&self, jobs: Vec<NewJob>, queue_max: Option<u64>, once: Once) -> Result<Json, Error> {
         self.write(move |tx| {
             Box::pin(async move {
-                match tx.recall(&owner, &key).await? {
-                    Some(_) => Ok(()),
-                    None => tx.remember(&owner, &key, &answer).await,
+                let Once { owner, key, mut answer } = once;
+                if let Some(answer) = tx.recall(&owner, &key).await? {
+                    return Ok(answer);
                 }
+                if let Some(most) = queue_max {
+                    tx.room(most, jobs.len() as u64).await?;
+                }
+                let first = tx.push_all(jobs).await?.into_iter().next().ok_or(Error::NotFound)?;
+                answer["job_id"] = json!(first.id);
+                tx.remember(&owner, &key, &answer).await?;
+                Ok(answer)
             })
         })
         .await

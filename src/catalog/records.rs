@@ -4,7 +4,7 @@ use serde_json::{Value as Json, json};
 
 use super::sql::values;
 use super::transitions::merge;
-use super::{Asset, AssetState, Catalog, Error, Job, JobState, NewEvent, Tx, Variant, VariantState, Version};
+use super::{Asset, AssetState, Catalog, Error, Job, NewEvent, Tx, Variant, VariantState, Version};
 
 /// What was found out about an original.
 #[derive(Clone, PartialEq, Debug)]
@@ -55,10 +55,7 @@ impl Catalog {
         let id = job.to_owned();
         self.write(move |tx| {
             Box::pin(async move {
-                let mut job = tx.job(None, &id).await?;
-                if job.lease != lease || job.state != JobState::Processing {
-                    return Err(Error::Conflict);
-                }
+                let mut job = tx.leased(&id, lease).await?;
                 for variant in variants {
                     tx.record_variant(&job, &variant).await?;
                     note(&mut job, &variant);
@@ -83,10 +80,7 @@ impl Catalog {
         let (id, lease, at) = (job.id.clone(), job.lease, at.to_owned());
         self.write(move |tx| {
             Box::pin(async move {
-                let mut job = tx.job(None, &id).await?;
-                if job.lease != lease || job.state != JobState::Processing {
-                    return Err(Error::Conflict);
-                }
+                let mut job = tx.leased(&id, lease).await?;
                 for variant in &variants {
                     match tx.record_variant(&job, variant).await {
                         Ok(()) | Err(Error::NotFound) => {}
@@ -130,10 +124,7 @@ impl Catalog {
         let (id, lease) = (part.id.clone(), part.lease);
         self.write(move |tx| {
             Box::pin(async move {
-                let part = tx.job(None, &id).await?;
-                if part.lease != lease || part.state != JobState::Processing {
-                    return Err(Error::Conflict);
-                }
+                let part = tx.leased(&id, lease).await?;
                 let mut batch = tx.job(None, part.parent.as_deref().ok_or(Error::NotFound)?).await?;
                 merge(&mut batch.result, result);
                 let sql = "UPDATE jobs SET result = $2, revision = revision + 1 WHERE id = $1";

@@ -62,6 +62,7 @@ suite!(
     a_change_is_noticed_once,
     old_events_go_but_for_those_that_history_is_made_of,
     jobs_that_are_there_become_parts_of_one,
+    what_is_asked_back_is_confirmed_once_by_whichever_process,
 );
 
 fn accept(owner: &str, asset: &str, content: &str) -> Accept {
@@ -187,6 +188,23 @@ async fn a_repeat_under_one_key_gets_the_first_answer(make: Make) {
     assert!(matches!(catalog.accept(with("two", &other)).await, Err(Error::KeyReused)));
     assert!(matches!(catalog.idempotent("ann", "k", Some("g")).await, Err(Error::KeyReused)));
     assert_eq!(catalog.idempotent("bob", "k", None).await.unwrap(), None, "a key is its owner's");
+}
+
+async fn what_is_asked_back_is_confirmed_once_by_whichever_process(make: Make) {
+    let Kept { catalog, clock, url, .. } = make();
+    let (other, minute) = (open(&url, &clock), Duration::from_secs(60));
+    catalog.ask_back("clear k", "one").await.unwrap();
+    assert!(!other.confirm("clear k", "two", minute).await.unwrap());
+    assert!(!other.confirm("clear l", "one", minute).await.unwrap(), "it is another's");
+    clock.advance(minute);
+    let (here, there) =
+        tokio::join!(catalog.confirm("clear k", "one", minute), other.confirm("clear k", "one", minute));
+    assert!(here.unwrap() != there.unwrap(), "it counts once");
+    catalog.ask_back("clear k", "three").await.unwrap();
+    catalog.ask_back("clear k", "four").await.unwrap();
+    assert!(!other.confirm("clear k", "three", minute).await.unwrap(), "the last counts");
+    clock.advance(minute + Duration::from_millis(1));
+    assert!(!other.confirm("clear k", "four", minute).await.unwrap(), "its time is over");
 }
 
 async fn history(catalog: &Catalog, asset: &str) -> Vec<Event> {

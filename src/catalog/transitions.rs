@@ -64,10 +64,7 @@ impl Catalog {
         let id = id.to_owned();
         self.write(move |tx| {
             Box::pin(async move {
-                let job = tx.job(None, &id).await?;
-                if job.lease != lease || job.state != JobState::Processing {
-                    return Err(Error::Conflict);
-                }
+                let job = tx.leased(&id, lease).await?;
                 tx.end(job, ended).await?;
                 tx.job(None, &id).await
             })
@@ -156,6 +153,13 @@ impl Catalog {
 }
 
 impl Tx {
+    /// The job, while the lease with this number holds: [`Error::Conflict`] else.
+    pub(super) async fn leased(&mut self, id: &str, lease: i64) -> Result<Job, Error> {
+        let job = self.job(None, id).await?;
+        let holds = job.lease == lease && job.state == JobState::Processing;
+        if holds { Ok(job) } else { Err(Error::Conflict) }
+    }
+
     async fn end(&mut self, job: Job, ended: Ended) -> Result<(), Error> {
         match ended {
             Ended::Completed { follow, .. } if job.cancelling && !follow.is_empty() => self.cancelled(job).await,

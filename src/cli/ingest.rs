@@ -101,7 +101,11 @@ impl Ingest {
 
     fn one(&self, config: &Config, file: &Found) -> Result<Done> {
         let place = format!("/v1/assets/{}/{}", self.category, utf8_percent_encode(&file.id, SEGMENTS));
-        if self.is_there(config, &place, &file.path)? {
+        if let Some(job) = self.there(config, &place, &file.path)? {
+            // It may be that who sent it did not wait, or not to the end.
+            if self.wait {
+                self.wait_for(config, &job)?;
+            }
             return Ok(Done::Passed);
         }
         let variants = self
@@ -117,27 +121,32 @@ impl Ingest {
         Ok(Done::Sent)
     }
 
-    /// Whether the server has this content under this id.
-    fn is_there(&self, config: &Config, place: &str, path: &Path) -> Result<bool> {
+    /// Where the server has this content under this id: the job that took care of it.
+    fn there(&self, config: &Config, place: &str, path: &Path) -> Result<Option<String>> {
         let answer = patiently(|| self.api.ask(config, "GET", place, Sent::Text(""), TIMEOUT))?;
         if answer.status == 404 {
-            return Ok(false);
+            return Ok(None);
         }
         let mut hasher = blake3::Hasher::new();
         hasher.update_reader(File::open(path).with_context(|| path.display().to_string())?)?;
         let digest = hasher.finalize().to_hex().to_string();
         let json = answer.json()?;
-        let versions = json["versions"].as_array().cloned().unwrap_or_default();
-        Ok(versions.iter().any(|version| {
+        let same = json["versions"].as_array().into_iter().flatten().find(|version| {
             let sound = !matches!(version["state"].as_str(), Some("broken" | "deleting" | "deleted"));
             sound && version["blake3"].as_str() == Some(&digest)
-        }))
+        });
+        Ok(same.map(|version| version["job_id"].as_str().unwrap_or_default().to_owned()))
     }
 
     fn wait_for(&self, config: &Config, job: &str) -> Result<()> {
         let path = format!("/v1/jobs/{job}");
         loop {
-            let found = patiently(|| self.api.ask(config, "GET", &path, Sent::Text(""), TIMEOUT))?.json()?;
+            let answer = patiently(|| self.api.ask(config, "GET", &path, Sent::Text(""), TIMEOUT))?;
+            // A job that ended long ago is told of no more.
+            if answer.status == 404 {
+                return Ok(());
+            }
+            let found = answer.json()?;
             match found["status"].as_str() {
                 Some("completed") => return Ok(()),
                 Some(status @ ("failed" | "cancelled")) => {

@@ -40,6 +40,11 @@ enum What {
     },
     /// List keys, without their secrets.
     List,
+    /// Make a key like another, which is revoked; it is printed alone on the last line, and never again.
+    Rotate {
+        /// The key's id.
+        id: String,
+    },
     /// Revoke a key: a running server follows within five seconds.
     Revoke {
         /// The key's id.
@@ -62,6 +67,17 @@ impl Key {
     }
 }
 
+/// How long something is ago, in its largest unit.
+fn ago(ms: i64) -> String {
+    let seconds = ms.max(0) / 1000;
+    match seconds {
+        0..60 => format!("{seconds} s ago"),
+        60..3600 => format!("{} min ago", seconds / 60),
+        3600..86_400 => format!("{} h ago", seconds / 3600),
+        _ => format!("{} d ago", seconds / 86_400),
+    }
+}
+
 impl What {
     async fn run(&self, config: &crate::config::Config, keys: &Keys, now_ms: i64) -> Result<()> {
         match self {
@@ -81,12 +97,18 @@ impl What {
                 say!("{}", created.await?.text);
             }
             Self::List => {
-                say!("{:<18} {:<9} {:<12} {:<20} categories", "id", "role", "owner", "name");
+                say!("{:<18} {:<9} {:<12} {:<20} {:<11} categories", "id", "role", "owner", "name", "last used");
                 for key in keys.list(None).await? {
                     let gone = if key.revoked_ms.is_some() { " (revoked)" } else { "" };
+                    let used = key.last_used_ms.map_or("never".to_owned(), |at_ms| ago(now_ms - at_ms));
                     let categories = key.categories.map_or("all".to_owned(), |names| names.join(", "));
-                    say!("{:<18} {:<9} {:<12} {:<20} {categories}{gone}", key.id, key.role, key.owner, key.name);
+                    let (id, role, owner, name) = (key.id, key.role, key.owner, key.name);
+                    say!("{id:<18} {role:<9} {owner:<12} {name:<20} {used:<11} {categories}{gone}");
                 }
+            }
+            Self::Rotate { id } => {
+                let created = keys.rotate(None, id, false).await.with_context(|| format!("the key {id}"))?;
+                say!("{}", created.text);
             }
             Self::Revoke { id } => {
                 keys.revoke(None, id).await?;

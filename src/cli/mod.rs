@@ -75,7 +75,7 @@ enum What {
     Ingest(ingest::Ingest),
     /// List jobs, or show one, by the API.
     Jobs(jobs::Jobs),
-    /// Make, list and revoke API keys, in the catalog itself: no server is asked.
+    /// Make, list, rotate and revoke API keys, in the catalog itself: no server is asked.
     Key(key::Key),
     /// Explain what a URL means, as JSON. Fetches nothing.
     Plan(plan::Plan),

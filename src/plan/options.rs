@@ -23,9 +23,9 @@ pub(super) struct Row {
 /// Every option of this version, in canonical order.
 #[rustfmt::skip]
 pub(super) static TABLE: [Row; 20] = [
-    Row { name: "w", values: "a whole number of pixels from 1, or auto", flag: false,
+    Row { name: "w", values: "a whole number of pixels from 1 to 65535, or auto", flag: false,
           read: values::read_width, same: |a, b| a.width == b.width, write: values::write_width },
-    Row { name: "h", values: "a whole number of pixels from 1", flag: false,
+    Row { name: "h", values: "a whole number of pixels from 1 to 65535", flag: false,
           read: values::read_height, same: |a, b| a.height == b.height, write: values::write_height },
     Row { name: "fit", values: "contain, cover, fill, pad or crop", flag: false,
           read: values::read_fit, same: |a, b| a.fit == b.fit, write: values::write_fit },

@@ -6,7 +6,7 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use tokio::sync::watch;
 
-use super::{Ask, Depth, Ended, Error, Hold, Job, Letter, NewJob, Page, Pushed, Queue, Settings};
+use super::{Ask, Depth, Ended, Error, Hold, Job, Letter, NewJob, Once, Page, Pushed, Queue, Settings};
 use crate::catalog::{Catalog, Claim};
 
 /// The queue in the catalog.
@@ -45,6 +45,15 @@ impl Embedded {
 impl Queue for Embedded {
     fn push<'a>(&'a self, jobs: Vec<NewJob>, queue_max: Option<u64>) -> BoxFuture<'a, Result<Vec<Pushed>, Error>> {
         Box::pin(self.catalog.push(jobs, queue_max))
+    }
+
+    fn push_once<'a>(
+        &'a self,
+        jobs: Vec<NewJob>,
+        queue_max: Option<u64>,
+        once: Once,
+    ) -> BoxFuture<'a, Result<serde_json::Value, Error>> {
+        Box::pin(self.catalog.push_once(jobs, queue_max, once))
     }
 
     fn claim<'a>(&'a self, ask: &'a Ask) -> BoxFuture<'a, Result<Vec<Job>, Error>> {

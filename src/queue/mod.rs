@@ -23,7 +23,8 @@ use futures_util::future::BoxFuture;
 use tokio::sync::watch;
 
 pub use crate::catalog::{
-    Depth, Ended, Error, Hold, Job, JobState, Kind, Letter, NewJob, Page, Priority, Pushed, Retrying, Subject,
+    Depth, Ended, Error, Hold, Idempotency, Job, JobState, Kind, Letter, NewJob, Once, Page, Priority, Pushed,
+    Retrying, Subject,
 };
 pub use backoff::{Backoff, Failure};
 pub use board::{Board, Dependency, Outcome, Pressure};
@@ -74,6 +75,13 @@ pub struct Ask {
 pub trait Queue: Send + Sync + std::fmt::Debug {
     /// Adds jobs, all or none; one whose `dedupe` is known is answered and not added. [`Error::Full`] above the bound.
     fn push<'a>(&'a self, jobs: Vec<NewJob>, queue_max: Option<u64>) -> BoxFuture<'a, Result<Vec<Pushed>, Error>>;
+    /// The same, and with it what is answered under a caller's key for repeats; answers what was answered first.
+    fn push_once<'a>(
+        &'a self,
+        jobs: Vec<NewJob>,
+        queue_max: Option<u64>,
+        once: Once,
+    ) -> BoxFuture<'a, Result<serde_json::Value, Error>>;
     /// Leases jobs to a worker: the next ones, none where there are none.
     fn claim<'a>(&'a self, ask: &'a Ask) -> BoxFuture<'a, Result<Vec<Job>, Error>>;
     /// A heartbeat for leases, each a job's id and its [`Job::lease`]. Answers what became of each.

@@ -29,7 +29,7 @@ macro_rules! queue_suite {
     ($make:path) => {
         $crate::queue::suite::queue_suite!($make:
             jobs_go_to_one_worker_and_end, a_worker_that_is_lost_loses_its_jobs, a_heartbeat_keeps_a_lease,
-            a_job_that_kills_its_workers_is_given_up, equal_names_are_one_job, failures_are_tried_again_then_dead,
+            a_job_that_kills_its_workers_is_given_up, equal_names_are_one_job, what_is_asked_for_under_one_key_is_queued_once, failures_are_tried_again_then_dead,
             dead_letters_can_be_read_requeued_and_discarded, a_broken_image_is_dead_at_once,
             urgent_jobs_go_first_and_no_other_starves, owners_take_turns, kinds_are_bounded, what_is_released_is_not_counted,
             cancelled_jobs_stop, a_batch_ends_with_its_parts, a_batch_grows_by_what_its_parts_find, a_job_goes_on_as_its_next_step, above_its_bound_nothing_is_taken,
@@ -145,6 +145,29 @@ pub(crate) async fn equal_names_are_one_job(make: Make) {
         bench.complete(job).await;
     }
     assert!(!bench.queue.push(vec![named("ann")], None).await.unwrap()[0].existed, "what has ended is no hindrance");
+}
+
+pub(crate) async fn what_is_asked_for_under_one_key_is_queued_once(make: Make) {
+    let bench = make(Settings::default()).await;
+    let once = |fingerprint: &str| Once {
+        owner: "ann".to_owned(),
+        key: Idempotency { key: "k".to_owned(), fingerprint: fingerprint.to_owned() },
+        answer: json!({ "urls": {} }),
+    };
+    let one = || vec![job("ann", Priority::Normal)];
+    let asked = |queue: &Arc<dyn Queue>, most, once| {
+        let queue = queue.clone();
+        async move { queue.push_once(one(), Some(most), once).await }
+    };
+    assert!(matches!(asked(&bench.queue, 0, once("f")).await, Err(Error::Full { .. })));
+    // Two processes at the same moment.
+    let (here, there) = tokio::join!(asked(&bench.queue, 9, once("f")), asked(&bench.other, 9, once("f")));
+    let (here, there) = (here.unwrap(), there.unwrap());
+    assert_eq!((&here, &here["urls"]), (&there, &json!({})));
+    assert_eq!(asked(&bench.other, 0, once("f")).await.unwrap(), here, "also where no room is left");
+    assert!(matches!(asked(&bench.queue, 9, once("g")).await, Err(Error::KeyReused)));
+    let ids: Vec<_> = bench.claim(5).await.into_iter().map(|job| json!(job.id)).collect();
+    assert_eq!(ids, [here["job_id"].clone()]);
 }
 
 pub(crate) async fn failures_are_tried_again_then_dead(make: Make) {

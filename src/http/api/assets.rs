@@ -13,7 +13,7 @@ use utoipa::ToSchema;
 
 use super::Api;
 use super::begun::{Accepted, Begun, accepted, job_path};
-use super::extract::{Asked, Caller, Place, Told, bad_query, header};
+use super::extract::{Asked, Caller, Place, Told, bad_query, header, idempotency_key};
 use super::links::split;
 use super::recent::Question;
 use super::wire::{AssetView, Paged, ProblemDocument};
@@ -29,8 +29,6 @@ use crate::serve::Purge;
 const FILES_MAX: usize = 200;
 /// Most bytes of a field that is no file.
 const FIELD_BYTES_MAX: usize = 64 << 10;
-/// Most characters of an `Idempotency-Key`.
-const IDEMPOTENCY_MAX: usize = 255;
 
 /// What request and query say of an upload.
 pub(super) fn order(
@@ -45,10 +43,7 @@ pub(super) fn order(
         return Err(Problem::from(&Error::NoCategory(category.to_owned())));
     }
     let wanted: Vec<String> = asked.all("variants").flat_map(split).collect();
-    let idempotency = header(headers, "idempotency-key");
-    if idempotency.is_some_and(|key| key.len() > IDEMPOTENCY_MAX) {
-        return Err(bad_query(format!("an Idempotency-Key has at most {IDEMPOTENCY_MAX} characters")));
-    }
+    let idempotency = idempotency_key(headers)?;
     Ok(Order {
         owner: principal.owner.to_string(),
         category: category.to_owned(),

@@ -20,6 +20,8 @@ const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 pub const BODY_BYTES_MAX: usize = 1 << 20;
 /// Most items of a page.
 pub const PAGE_MAX: u32 = 500;
+/// Most characters of an `Idempotency-Key`.
+const IDEMPOTENCY_MAX: usize = 255;
 /// Items of a page where nothing is said.
 const PAGE: u32 = 50;
 
@@ -186,6 +188,15 @@ pub async fn body(body: Body, bytes_max: usize) -> Result<bytes::Bytes, Problem>
 /// A header's text; an empty one says nothing.
 pub fn header<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     headers.get(name)?.to_str().ok().map(str::trim).filter(|text| !text.is_empty())
+}
+
+/// The caller's key for repeats.
+pub fn idempotency_key(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
+    let key = header(headers, "idempotency-key");
+    if key.is_some_and(|key| key.len() > IDEMPOTENCY_MAX) {
+        return Err(bad_query(format!("an Idempotency-Key has at most {IDEMPOTENCY_MAX} characters")));
+    }
+    Ok(key)
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use axum::Json;
 use axum::extract::State;
@@ -10,19 +10,19 @@ use axum::response::{IntoResponse as _, Response};
 use http::StatusCode;
 use http::header::CONTENT_TYPE;
 use serde::{Deserialize, Serialize};
-use subtle::ConstantTimeEq as _;
 use utoipa::ToSchema;
 
 use super::Api;
 use super::extract::{Asked, Caller, Place, Told, bad_query};
 use super::wire::{JobView, Paged, ProblemDocument};
-use crate::auth::Role;
-use crate::base::Digest;
-use crate::catalog::{Count, Letter, Timing};
+use crate::auth::{Principal, Role};
+use crate::catalog::{self, Count, Letter, Timing};
 use crate::http::problem::{Problem, Refusal};
 
-/// For how long a confirmation holds: seconds.
-const CONFIRMED_S: u64 = 60;
+/// For how long a confirmation holds.
+const CONFIRMED: Duration = Duration::from_secs(60);
+/// What is confirmed.
+const CLEAR: &str = "queue:clear";
 /// The longest window of statistics: seconds.
 const WINDOW_S_MAX: u64 = 90 * 86_400;
 
@@ -257,7 +257,8 @@ pub async fn letters(
 ) -> Result<Json<Paged<LetterView>>, Problem> {
     let principal = caller.at_least(Role::Operator)?;
     let page = api.queue.letters(principal.sees(), asked.cursor(), asked.limit()?).await?;
-    Ok(Json(Paged { items: page.items.into_iter().map(LetterView::from).collect(), next: page.next }))
+    let items = page.items.into_iter().filter(|letter| is_seen(principal, letter));
+    Ok(Json(Paged { items: items.map(LetterView::from).collect(), next: page.next }))
 }
 
 /// One dead letter.
@@ -271,7 +272,18 @@ pub async fn letter(
     Place(id): Place<String>,
 ) -> Result<Json<LetterView>, Problem> {
     let principal = caller.at_least(Role::Operator)?;
-    Ok(Json(api.queue.letter(principal.sees(), &id).await?.into()))
+    Ok(Json(seen(&api, principal, &id).await?.into()))
+}
+
+/// Whether a letter is about nothing that a key is not for.
+fn is_seen(principal: &Principal, letter: &Letter) -> bool {
+    letter.job.subject.as_ref().is_none_or(|subject| principal.may_in(&subject.category))
+}
+
+/// A letter that somebody sees.
+async fn seen(api: &Api, principal: &Principal, id: &str) -> Result<Letter, Problem> {
+    let letter = api.queue.letter(principal.sees(), id).await?;
+    if is_seen(principal, &letter) { Ok(letter) } else { Err(catalog::Error::NotFound.into()) }
 }
 
 /// Put a dead letter back into the queue.
@@ -285,6 +297,7 @@ pub async fn requeue(
     Place(id): Place<String>,
 ) -> Result<Json<JobView>, Problem> {
     let principal = caller.at_least(Role::Operator)?;
+    seen(&api, principal, &id).await?;
     let job = api.queue.requeue(principal.sees(), &id).await?;
     Ok(Json(JobView::of(&api, job, None)))
 }
@@ -300,6 +313,7 @@ pub async fn discard(
     Place(id): Place<String>,
 ) -> Result<StatusCode, Problem> {
     let principal = caller.at_least(Role::Operator)?;
+    seen(&api, principal, &id).await?;
     api.queue.discard(principal.sees(), &id).await?;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -329,7 +343,7 @@ pub struct Confirm {
     pub title: &'static str,
     /// The status.
     pub status: u16,
-    /// Send it along, within a minute.
+    /// Send it along, within a minute; it counts once, and one that was asked for later takes its place.
     pub confirmation: String,
     /// For how long it holds, seconds.
     pub expires_s: u64,
@@ -350,39 +364,31 @@ pub struct Confirm {
 )]
 pub async fn clear(State(api): State<Arc<Api>>, caller: Caller, Told(told): Told<Clear>) -> Result<Response, Problem> {
     let principal = caller.at_least(Role::Admin)?;
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    if principal.categories.is_some() {
+        let detail = "this cancels the jobs of all categories, and the key is not for all of them";
+        return Err(Problem::from(Refusal::Forbidden).with_detail(detail));
+    }
     let Some(given) = told.confirmation else {
         let status = StatusCode::PRECONDITION_REQUIRED;
         let confirm = Confirm {
             kind: "urn:fovea:problem:confirmation-needed",
             title: "A confirmation is needed",
             status: status.as_u16(),
-            confirmation: confirmation(&principal.key, now),
-            expires_s: CONFIRMED_S,
+            confirmation: api.keys.ask_back(principal, CLEAR).await.map_err(|error| Problem::from(&error))?,
+            expires_s: CONFIRMED.as_secs(),
             code: "confirmation-needed",
             detail: "this cancels all that waits; repeat the request with this confirmation in its body",
         };
         return Ok((status, [(CONTENT_TYPE, "application/problem+json")], Json(confirm)).into_response());
     };
-    if !confirmed(&given, &principal.key, now) {
-        return Err(Problem::from(Refusal::Forbidden).with_detail("the confirmation is wrong or too old: ask anew"));
+    let confirmed = api.keys.confirmed(principal, CLEAR, &given, CONFIRMED).await;
+    if !confirmed.map_err(|error| Problem::from(&error))? {
+        let detail = "the confirmation is wrong, too old or used: ask anew";
+        return Err(Problem::from(Refusal::Forbidden).with_detail(detail));
     }
     let cancelled = api.queue.clear(principal.sees()).await?;
     tracing::warn!(key = &*principal.key, cancelled, "the queue was cleared");
     Ok(Json(Cleared { cancelled }).into_response())
-}
-
-/// What confirms a key's request made at a moment: the moment, and a digest that only this process can make.
-fn confirmation(key: &str, at: u64) -> String {
-    static SECRET: std::sync::OnceLock<[u8; 32]> = std::sync::OnceLock::new();
-    let secret = SECRET.get_or_init(|| std::array::from_fn(|_| fastrand::u8(..)));
-    format!("{at}-{}", Digest::of_parts(&[secret, key.as_bytes(), &at.to_le_bytes()]).hex(32))
-}
-
-fn confirmed(given: &str, key: &str, now: u64) -> bool {
-    let Some(at) = given.split('-').next().and_then(|at| at.parse::<u64>().ok()) else { return false };
-    let fresh = at <= now && now - at <= CONFIRMED_S;
-    fresh && bool::from(confirmation(key, at).as_bytes().ct_eq(given.as_bytes()))
 }
 
 #[cfg(test)]
@@ -404,13 +410,5 @@ mod tests {
         ] {
             assert_eq!(window(text).ok(), wanted, "{text}");
         }
-    }
-
-    #[test]
-    fn a_confirmation_is_the_keys_and_the_minutes() {
-        let given = confirmation("one", 1000);
-        assert!(confirmed(&given, "one", 1000) && confirmed(&given, "one", 1060));
-        assert!(!confirmed(&given, "one", 1061) && !confirmed(&given, "one", 999));
-        assert!(!confirmed(&given, "other", 1000) && !confirmed("1000-00", "one", 1000) && !confirmed("", "one", 1000));
     }
 }

@@ -8,19 +8,20 @@ use axum::extract::State;
 use axum::response::{IntoResponse as _, Response};
 use http::HeaderMap;
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 use utoipa::ToSchema;
 
 use super::Api;
-use super::begun::{Begun, accepted};
-use super::extract::{Caller, Told, bad_query, header};
+use super::begun::Begun;
+use super::extract::{Caller, Told, idempotency_key};
 use super::wire::{Named, ProblemDocument};
 use crate::auth::{Principal, Role};
 use crate::base::{Digest, Size};
-use crate::catalog::{self, Idempotency};
+use crate::catalog;
 use crate::http::client;
 use crate::http::problem::{Problem, Refusal};
 use crate::plan::Pyramid;
-use crate::queue::{self, NewJob, Priority, Subject, Task};
+use crate::queue::{self, Idempotency, NewJob, Once, Priority, Subject, Task};
 
 /// Most assets of one request.
 const ASSETS_MAX: usize = 1000;
@@ -37,7 +38,7 @@ const TILE_PARTS_MAX: u64 = 2000;
 pub struct NewJobs {
     /// One asset.
     asset: Option<Named>,
-    /// Several: one job with a part for each.
+    /// Several: one job with a part for each. Where `asset` is said too, it is one of them.
     #[serde(default)]
     assets: Vec<Named>,
     /// Variants, as in a URL: `w_400,h_300,fit_cover.webp`.
@@ -171,23 +172,26 @@ impl Options {
 
 /// Checks every asset, and then begins all the work or none of it.
 async fn begin(api: &Api, principal: &Principal, headers: &HeaderMap, told: NewJobs) -> Result<Response, Problem> {
-    let idempotency = header(headers, "idempotency-key").map(|key| Idempotency {
+    let idempotency = idempotency_key(headers)?.map(|key| Idempotency {
         key: key.to_owned(),
         fingerprint: Digest::of(&serde_json::to_vec(&told).unwrap_or_default()).hex(32),
     });
     if let Some(Idempotency { key, fingerprint }) = &idempotency
         && let Some(answer) = api.catalog.idempotent(&principal.owner, key, Some(fingerprint)).await?
     {
-        let job = answer["job_id"].as_str().unwrap_or_default().to_owned();
-        return Ok(accepted(answer, &job));
+        return Ok(repeated(answer));
     }
-    let many = told.asset.is_none();
+    let many = !told.assets.is_empty();
     let assets: Vec<Named> = told.asset.into_iter().chain(told.assets).collect();
     if assets.is_empty() || assets.len() > ASSETS_MAX || told.variants.is_empty() {
         let detail = format!("name 1 to {ASSETS_MAX} assets and at least one variant");
         return Err(Problem::from(Refusal::BadBody).with_detail(detail));
     }
-    let priority = told.priority.map(|name| name.parse().map_err(|_| bad_query("no such priority"))).transpose()?;
+    let priority = told
+        .priority
+        .map(|name| name.parse())
+        .transpose()
+        .map_err(|_| Problem::from(Refusal::BadBody).with_detail("a priority is critical, high, normal or low"))?;
     let trace = client::trace(headers).map(|trace| trace.to_string());
     let (mut urls, mut jobs) = (BTreeMap::new(), Vec::new());
     for named in assets {
@@ -198,14 +202,21 @@ async fn begin(api: &Api, principal: &Principal, headers: &HeaderMap, told: NewJ
         urls.extend(made);
     }
     let jobs = if many { queue::batch(&principal.owner, jobs) } else { jobs };
-    let pushed = api.queue.push(jobs, Some(api.settings.queue_max)).await?;
-    let job_id = pushed.into_iter().next().map(|pushed| pushed.id).ok_or(catalog::Error::NotFound)?;
-    let body = Begun::new(job_id, urls);
-    if let Some(idempotency) = idempotency {
-        let answer = serde_json::to_value(&body).unwrap_or_default();
-        api.catalog.keep_answer(&principal.owner, &idempotency, answer).await?;
+    let queue_max = Some(api.settings.queue_max);
+    if let Some(key) = idempotency {
+        let once = Once { owner: principal.owner.to_string(), key, answer: json!({ "urls": urls }) };
+        return Ok(repeated(api.queue.push_once(jobs, queue_max, once).await?));
     }
-    Ok(body.into_response())
+    let pushed = api.queue.push(jobs, queue_max).await?;
+    let job_id = pushed.into_iter().next().map(|pushed| pushed.id).ok_or(catalog::Error::NotFound)?;
+    Ok(Begun::new(job_id, urls).into_response())
+}
+
+/// What was answered to the first of several equal requests.
+fn repeated(answer: serde_json::Value) -> Response {
+    let urls = answer["urls"].as_object().into_iter().flatten();
+    let urls = urls.map(|(name, url)| (name.clone(), url.as_str().unwrap_or_default().to_owned()));
+    Begun::new(answer["job_id"].as_str().unwrap_or_default().to_owned(), urls.collect()).into_response()
 }
 
 /// What to make anew.
@@ -327,9 +338,16 @@ impl Part {
             return Err(Problem::from(Refusal::Forbidden).with_detail("the key is not for this category"));
         }
         let variants = api.variants(&category, &id, variants.iter().map(String::as_str))?;
-        let asset = api.catalog.asset(principal.sees(), &category, &id).await?;
+        let missing = || {
+            let version = version.as_ref().map_or(String::new(), |version| format!("@{version}"));
+            Problem::from(catalog::Error::NotFound).with_detail(format!("there is no asset {category}/{id}{version}"))
+        };
+        let asset = match api.catalog.asset(principal.sees(), &category, &id).await {
+            Err(catalog::Error::NotFound) => return Err(missing()),
+            asset => asset?,
+        };
         let found = api.catalog.find_version(&category, &id, version.as_deref()).await?;
-        let found = found.ok_or(catalog::Error::NotFound)?;
+        let found = found.ok_or_else(missing)?;
         let urls = variants.iter().map(|variant| {
             let name = if batch { format!("{category}/{id}/{variant}") } else { variant.clone() };
             (name, api.url(&category, &id, &found.version, variant))

@@ -253,7 +253,7 @@ pub struct JobView {
     /// Each variant: URL, bytes, milliseconds, error, attempts.
     #[schema(value_type = Vec<Object>)]
     pub variants: serde_json::Value,
-    /// All that came of it.
+    /// What came of it beside these, as its kind has it: how many mezzanines, where a pyramid's tiles are.
     #[schema(value_type = Object)]
     pub result: serde_json::Value,
     /// Why it failed.
@@ -276,8 +276,12 @@ pub struct JobView {
 
 impl JobView {
     /// Of a job, and the version that it is about.
-    pub(super) fn of(api: &Api, job: Job, version: Option<&Version>) -> Self {
-        let mut variants = job.result.get("variants").cloned().unwrap_or_else(|| serde_json::json!([]));
+    pub(super) fn of(api: &Api, mut job: Job, version: Option<&Version>) -> Self {
+        let mut take = |name: &str| job.result.as_object_mut().and_then(|result| result.remove(name));
+        let mut variants = take("variants").unwrap_or_else(|| serde_json::json!([]));
+        // What the version is known to be now, or what the job found out.
+        let metadata = take("metadata");
+        let metadata = version.map(|version| version.facts.clone()).or(metadata).unwrap_or_default();
         if let (Some(subject), Some(list)) = (&job.subject, variants.as_array_mut()) {
             for variant in list.iter_mut().filter_map(|variant| variant.as_object_mut()) {
                 let named = variant.get("variant").and_then(|name| name.as_str()).zip(subject.version.as_deref());
@@ -302,7 +306,7 @@ impl JobView {
             parent: job.parent,
             progress,
             original_url: original,
-            metadata: version.map_or(serde_json::Value::Null, |version| version.facts.clone()),
+            metadata,
             variants,
             result: job.result,
             error: job.error,
@@ -320,7 +324,10 @@ impl JobView {
 
 /// An asset, and a version of it: the current one where none is named.
 #[derive(Clone, Serialize, Deserialize, ToSchema, PartialEq, Eq, Debug)]
-#[serde(untagged)]
+#[serde(
+    untagged,
+    expecting = "an asset is a text category/id or category/id@version, or an object with category, id and version"
+)]
 pub enum Named {
     /// `category/id`, or `category/id@version`.
     Text(String),

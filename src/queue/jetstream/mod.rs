@@ -23,7 +23,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::embedded::Embedded;
-use super::{Ask, Depth, Ended, Error, Hold, Job, Letter, NewJob, Page, Pushed, Queue, Settings};
+use super::{Ask, Depth, Ended, Error, Hold, Job, Letter, NewJob, Once, Page, Pushed, Queue, Settings};
 use crate::broker::{Broker, Delivery, Jobs, JobsSettings};
 use crate::catalog::{Catalog, Claim, Lane};
 use crate::telemetry::names;
@@ -255,6 +255,19 @@ impl Queue for JetStream {
             let pushed = self.known.push(jobs, queue_max).await?;
             self.relay.woken();
             Ok(pushed)
+        })
+    }
+
+    fn push_once<'a>(
+        &'a self,
+        jobs: Vec<NewJob>,
+        queue_max: Option<u64>,
+        once: Once,
+    ) -> BoxFuture<'a, Result<serde_json::Value, Error>> {
+        Box::pin(async move {
+            let answer = self.known.push_once(jobs, queue_max, once).await?;
+            self.relay.woken();
+            Ok(answer)
         })
     }
 

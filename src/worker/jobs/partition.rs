@@ -8,7 +8,7 @@ use serde_json::json;
 use super::super::Parts;
 use super::super::verdict::{Verdict, of_catalog, of_serve};
 use super::reprocess::ready;
-use super::variants;
+use super::{PAUSE_MS, turn, variants};
 use crate::base::Deadline;
 use crate::catalog::{Asset, VariantState};
 use crate::plan::asset_path;
@@ -16,15 +16,6 @@ use crate::queue::{Ended, Failure, Job};
 
 /// Assets that are read at once.
 const PAGE: u32 = 50;
-
-/// After which part of its time a try gives its place up.
-const TURN: f64 = 0.5;
-
-/// Which part of its time is for the work: what one piece takes too long for is noted before the try itself is over.
-const WORK: f64 = 0.9;
-
-/// When a try goes on that met a failure which may pass, after it had come further.
-pub const PAUSE_MS: u64 = 1000;
 
 /// Which assets.
 pub struct Stretch {
@@ -71,11 +62,6 @@ pub async fn perform(parts: &Parts, job: &Job, stretch: Stretch, deadline: Deadl
             next => after = next,
         }
     }
-}
-
-/// When a try gives its place up, and until when its work may take.
-pub fn turn(deadline: Deadline) -> (Deadline, Deadline) {
-    (Deadline::after(deadline.left().mul_f64(TURN)), Deadline::after(deadline.left().mul_f64(WORK)))
 }
 
 /// All was looked at. Asked for again, it begins at its beginning.

@@ -3,8 +3,7 @@
 
 use super::super::Parts;
 use super::super::verdict::{Verdict, of_catalog, of_serve};
-use super::partition::{PAUSE_MS, turn};
-use super::{done, subject};
+use super::{PAUSE_MS, done, subject, turn};
 use crate::base::{Deadline, Size};
 use crate::plan::{Pyramid, asset_path};
 use crate::queue::{Ended, Failure, Job};

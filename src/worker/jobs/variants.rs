@@ -19,6 +19,9 @@ use crate::serve;
 /// Most letters of an error that is kept with a variant.
 const ERROR_LETTERS_MAX: usize = 300;
 
+/// Most failures of which a job's own error says why; each variant's row says why it failed.
+const REASONS_MAX: usize = 5;
+
 /// Which variants.
 pub struct Wanted {
     /// Those that somebody asked for.
@@ -75,8 +78,8 @@ pub async fn make(parts: &Parts, job: &Job, wanted: Wanted, deadline: Deadline) 
         if final_failure && popular.contains(&variant) {
             continue;
         }
-        if final_failure {
-            lasting.push(variant.clone());
+        if let (true, Err(error)) = (final_failure, &outcome) {
+            lasting.push(format!("{variant} ({})", reason(error)));
         }
         let of = Of { owner: &job.owner, category: &subject.category, id: &subject.asset, version: &version };
         let row = row(parts, job, of, variant, outcome);
@@ -91,7 +94,10 @@ pub async fn make(parts: &Parts, job: &Job, wanted: Wanted, deadline: Deadline) 
     if lasting.is_empty() {
         return Ok(Ended::Completed { result: json!({}), follow: Vec::new() });
     }
-    let error = format!("{} of its variants could not be made: {}", lasting.len(), lasting.join(", "));
+    let number = lasting.len();
+    lasting.truncate(REASONS_MAX);
+    let more = if number > REASONS_MAX { ", …" } else { "" };
+    let error = format!("{number} of its variants could not be made: {}{more}", lasting.join(", "));
     Err(Verdict::lasting("variants-failed", error))
 }
 
@@ -104,6 +110,10 @@ fn is_made(job: &Job, variant: &str) -> bool {
 async fn current(parts: &Parts, subject: &Subject) -> Result<String, Verdict> {
     let found = parts.catalog.find_version(&subject.category, &subject.asset, None).await.map_err(of_catalog)?;
     found.map(|version| version.version).ok_or_else(|| Verdict::lasting("gone", "there is no such asset any more"))
+}
+
+fn reason(error: &serve::Error) -> String {
+    error.to_string().chars().take(ERROR_LETTERS_MAX).collect()
 }
 
 /// What a variant is of.
@@ -125,7 +135,7 @@ pub fn row(
     let url = asset_path(of.category, of.id, of.version, &variant);
     let (made, error) = match outcome {
         Ok(made) => (Some(made), None),
-        Err(error) => (None, Some(error.to_string().chars().take(ERROR_LETTERS_MAX).collect())),
+        Err(error) => (None, Some(reason(&error))),
     };
     let size = made.as_ref().and_then(|made| made.size);
     Variant {
