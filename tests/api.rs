@@ -441,9 +441,15 @@ async fn galleries_keep_an_order_and_sign_downloads() {
     let server =
         Fovea::start_all(&format!("{}{KEYS}", SHOP.replace("originals = \"public\"", "originals = \"signed\""))).await;
     let api = server.root();
+    let mut original = String::new();
     for id in ["a.jpg", "b.jpg", "c.jpg"] {
-        api.completed(&api.taken(&format!("/v1/assets/shop/{id}"), small()).await).await;
+        let job = api.completed(&api.taken(&format!("/v1/assets/shop/{id}"), small()).await).await;
+        text(&job, "original_url").clone_into(&mut original);
     }
+    assert_eq!(server.get(&original).await.status, 200, "{original}");
+    let expiry: u64 = original.split(':').nth(2).unwrap().parse().unwrap();
+    let now = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap().as_secs();
+    assert!((now..=now + 3600).contains(&expiry), "what an answer tells does not hold for ever: {original}");
     let made = api.post("/v1/galleries", json!({ "name": "trip", "items": ["shop/a.jpg", "shop/b.jpg"] })).await;
     let place = made.header("location").to_owned();
     assert_eq!((made.status.as_u16(), made.json()["count"].as_u64()), (201, Some(2)), "{:?}", made.body);

@@ -157,6 +157,7 @@ const VENDORS: &[(&str, &[&str])] = &[
     ("toml", &["config", "cli"]),
     ("clap", &["cli", "main"]),
     ("anyhow", &["main", "cli", "app"]),
+    ("libmimalloc_sys", &["main"]),
     ("mimalloc", &["main"]),
 ];
 
@@ -193,6 +194,7 @@ const UNSAFE: &[(&str, &str)] = &[
     ("decode/avif/av1.rs", "rav1d's interface, which is dav1d's C interface"),
     ("encode/avif/aom.rs", "libaom's own interface: there is no safe one"),
     ("encode/webp.rs", "libwebp's own interface, for its progress hook and its settings"),
+    ("main.rs", "mimalloc's own interface, for an option"),
     ("transform/cpu/lanes.rs", "loops compiled once more for AVX2, which the machine is asked for first"),
 ];
 

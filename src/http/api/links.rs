@@ -12,6 +12,8 @@ use crate::plan::{self, Ask, ErrorKind};
 const SEGMENTS: &AsciiSet = &NON_ALPHANUMERIC.remove(b'/').remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 /// A version that every category can read.
 const SOME_VERSION: &str = "h0000000000000000";
+/// How long the URL of an original holds that stands in an answer: seconds.
+const ANSWERED_VALID_S: u64 = 3600;
 /// Most variants of one request.
 pub const VARIANTS_MAX: usize = 64;
 
@@ -69,6 +71,15 @@ impl Api {
         let signed = if needed { urls.kid_for(category) } else { None }
             .and_then(|kid| urls.sign(&kid, 0, &request.canonical).ok());
         self.whole(category, signed.as_deref().unwrap_or(&request.canonical))
+    }
+
+    /// The URL of an original in an answer: where originals need a signature, one that goes after an hour.
+    pub(super) fn original_url(&self, place: &Original<'_>) -> String {
+        let variant = format!("orig.{}", place.format);
+        let Ok(request) = self.read(place.category, place.id, place.version, &variant) else { return String::new() };
+        let open = self.origin.urls().read(&request.canonical, now()).is_ok();
+        let signed = if open { None } else { self.download(place, ANSWERED_VALID_S).ok() };
+        signed.map_or_else(|| self.whole(place.category, &request.canonical), |(url, _)| url)
     }
 
     /// The URL of an original, which goes after so many seconds; and when that is.

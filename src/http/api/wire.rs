@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::Api;
+use super::links::Original;
 use crate::catalog::{Asset, Job, Variant, Version};
 use crate::http::problem::{Problem, Refusal};
 
@@ -245,7 +246,7 @@ pub struct JobView {
     pub parent: Option<String>,
     /// How far it is.
     pub progress: Progress,
-    /// The original's URL, where it is about one.
+    /// The original's URL, where it is about one; where originals need a signature, it holds for an hour.
     pub original_url: Option<String>,
     /// What is known of the original: EXIF, dominant colours, placeholders.
     #[schema(value_type = Object)]
@@ -292,8 +293,12 @@ impl JobView {
             }
         }
         let original = version.map(|found| {
-            let variant = format!("orig.{}", found.format);
-            api.url(&found.category, &found.asset, &found.version, &variant)
+            api.original_url(&Original {
+                category: &found.category,
+                id: &found.asset,
+                version: &found.version,
+                format: &found.format,
+            })
         });
         let progress = Progress::of(&job, api.catalog.now_ms());
         Self {
