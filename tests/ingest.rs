@@ -77,11 +77,11 @@ async fn what_is_uploaded_exists_with_its_variants() {
 /// An original whose pixels take more than the whole budget is looked at, reduced and cut all the same: rows are never all there.
 #[tokio::test]
 async fn an_original_may_be_larger_than_the_memory_for_work() {
-    let server = Fovea::start_all(&format!("{SHOP}[memory]\nwork_bytes = \"24MiB\"\n")).await;
+    let server = Fovea::start_all(&format!("{SHOP}[memory]\nwork_bytes = \"48MiB\"\n")).await;
     let api = server.root();
     let size = Size::new(6000, 5000);
-    let samples = (0..size.height).flat_map(|y| (0..size.width).map(move |x| (x / 7 * y / 5) as u8)).collect();
-    let picture = Picture::srgb8(size, Layout::Gray, samples);
+    let samples = (0..size.height).flat_map(|y| (0..size.width * 3).map(move |x| (x / 70 + y / 50) as u8)).collect();
+    let picture = Picture::srgb8(size, Layout::Rgb, samples);
     let settings = encode::Settings::new(Format::Jpeg, 60);
     let bytes = encode::still(&picture, &settings, &Work::until(Deadline::after(Duration::from_secs(60)))).unwrap();
     let taken = api.taken("/v1/assets/shop/wide.jpg?variants=w_64.webp,crop_3000:2000:64:64.png", bytes).await;

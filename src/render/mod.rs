@@ -157,28 +157,14 @@ impl Renderer {
         outcome.await?
     }
 
-    /// Runs other work on the pool: header probes of large files, facts about a picture.
-    pub async fn run<T, F>(&self, charge: Option<Charge>, work: &Work, job: F) -> Result<T, Error>
-    where
-        T: Send + 'static,
-        F: FnOnce(&Work) -> Result<T, Error> + Send + 'static,
-    {
-        self.run_as(Urgency::Live, charge, work, job).await
-    }
-
-    /// The same, for somebody who waits or for nobody yet.
-    pub async fn run_as<T, F>(&self, urgency: Urgency, charge: Option<Charge>, work: &Work, job: F) -> Result<T, Error>
+    /// Runs other work on the pool, for somebody who waits: header probes of large files, digests.
+    pub async fn run<T, F>(&self, work: &Work, job: F) -> Result<T, Error>
     where
         T: Send + 'static,
         F: FnOnce(&Work) -> Result<T, Error> + Send + 'static,
     {
         let leave = work.clone();
-        let outcome = self.pool.run(urgency, work, move || {
-            let result = job(&leave);
-            drop(charge);
-            result
-        });
-        outcome.await?
+        self.pool.run(Urgency::Live, work, move || job(&leave)).await?
     }
 }
 

@@ -90,7 +90,7 @@ impl Origin {
         }
         let bytes = bytes.clone();
         let probe = move |_: &Work| Ok(decode::probe(&bytes, &limits)?);
-        Ok(Arc::new(self.renderer.run(None, work, probe).await?))
+        Ok(Arc::new(self.renderer.run(work, probe).await?))
     }
 
     /// Where the category checks versions, one must be the original's own digest.
@@ -103,7 +103,7 @@ impl Origin {
             Version::Number(_) => Err(Error::NoVersion),
             Version::Hash(expected) => {
                 let bytes = bytes.clone();
-                let digest = self.renderer.run(None, work, move |_: &Work| Ok(Digest::of(&bytes))).await?;
+                let digest = self.renderer.run(work, move |_: &Work| Ok(Digest::of(&bytes))).await?;
                 if digest.0[..8] == expected { Ok(()) } else { Err(Error::NoVersion) }
             }
         }

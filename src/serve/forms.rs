@@ -156,7 +156,7 @@ impl Origin {
             false => None,
             true => {
                 let bytes = fetched.bytes.clone();
-                Some(self.renderer.run(None, work, move |_: &Work| Ok(Digest::of(&bytes))).await?)
+                Some(self.renderer.run(work, move |_: &Work| Ok(Digest::of(&bytes))).await?)
             }
         };
         let known = Known::new(state, header, digest);
@@ -332,7 +332,7 @@ impl Origin {
 
     /// Does a job on an original when the memory for it is there. Where it is not, the original's bytes are let go while waiting,
     /// and fetched again into a charge that covers both; `again` then builds the job anew.
-    async fn on_original<J: Job, F>(
+    pub(super) async fn on_original<J: Job, F>(
         &self,
         wanted: &Wanted,
         client: &Client,

@@ -7,41 +7,26 @@ use serde_json::{Map, Value, json};
 
 use super::fetch::Fetched;
 use super::wanted::Wanted;
-use super::{Error, Origin};
+use super::{Client, Error, Origin};
 use crate::base::{Digest, Format, Work};
 use crate::cache::Entry;
 use crate::decode::{self, Model};
 use crate::inspect;
 use crate::pixels::Picture;
-use crate::plan::Plan;
-use crate::render::{self, Order, Target};
-
-/// The side of the small picture that colours and hashes are taken from.
-const SAMPLE_SIDE: u32 = 100;
+use crate::render::{Order, Urgency};
 
 impl Origin {
     /// The entry of `info.json`.
-    pub(super) async fn info_entry(&self, wanted: &Wanted, fetched: &Fetched, work: &Work) -> Result<Entry, Error> {
-        let order = self.sample_order(wanted, fetched, work).await?;
-        let needed = order.bytes_of_sample(false)?;
-        self.renderer.budget().check(needed)?;
-        let charge = self.renderer.budget().charge(needed, work.deadline()).await?;
-        let json = self.renderer.run(Some(charge), work, move |work| describe(&order, work)).await?;
+    pub(super) async fn info_entry(
+        &self,
+        wanted: &Wanted,
+        client: &Client,
+        fetched: Arc<Fetched>,
+        work: &Work,
+    ) -> Result<Entry, Error> {
+        let facts = self.facts(wanted, client, fetched, false, Urgency::Live, work).await?;
+        let json = serde_json::to_vec_pretty(&facts).expect("a JSON value serialises");
         Ok(Entry::json(Bytes::from(json)))
-    }
-
-    /// What a small form of an original is made by.
-    pub(super) async fn sample_order(&self, wanted: &Wanted, fetched: &Fetched, work: &Work) -> Result<Order, Error> {
-        let header = self.probe(wanted, &fetched.bytes, work).await?;
-        Ok(Order {
-            source: fetched.bytes.clone(),
-            original: header.clone(),
-            header,
-            plan: Arc::new(Plan::within(SAMPLE_SIDE, SAMPLE_SIDE)),
-            target: Target::Format(Format::Png),
-            look: wanted.category.look.clone(),
-            limits: wanted.category.limits,
-        })
     }
 
     /// The entry of an original's own bytes.
@@ -49,11 +34,6 @@ impl Origin {
         let format = Format::sniff(&bytes).ok_or(decode::Error::Unsupported)?;
         Ok(Entry::image(bytes, format))
     }
-}
-
-fn describe(order: &Order, work: &Work) -> Result<Vec<u8>, render::Error> {
-    let (sample, _) = render::still::sample(order, false, work)?;
-    Ok(serde_json::to_vec_pretty(&facts(order, &sample)).expect("a JSON value serialises"))
 }
 
 /// What is told of an original, by a small form of it.

@@ -168,7 +168,7 @@ impl Origin {
             }
             What::Info => {
                 let fetched = self.original(wanted, client, &mut stages, work).await?;
-                (wanted.key, self.info_entry(wanted, &fetched, work).await?)
+                (wanted.key, self.info_entry(wanted, client, fetched, work).await?)
             }
             What::Image { plan, target } => {
                 let ask = Ask { plan: plan.clone(), target: *target, urgency, seat };
