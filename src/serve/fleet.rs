@@ -103,7 +103,7 @@ impl Origin {
         if let Err(error) = &told {
             tracing::error!(%error, "the other origins were not told of a purge; repeat it");
         }
-        Ok(Purged { stored: purged.stored && told.is_ok(), ..purged })
+        Ok(Purged { told: told.is_ok(), ..purged })
     }
 
     fn event(&self, what: &Purge) -> NewEvent {

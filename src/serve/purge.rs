@@ -44,8 +44,10 @@ pub struct Purged {
     /// Objects that were deleted from the store now. A category's and a preset's are not deleted: what was made before the
     /// purge counts as missing from now on.
     pub deleted: u64,
-    /// Whether the store took it, and the other origins are told; else the purge should be repeated.
+    /// Whether the store took it; else the purge should be repeated.
     pub stored: bool,
+    /// Whether the other origins are told; else the purge should be repeated.
+    pub told: bool,
 }
 
 impl Origin {
@@ -132,7 +134,7 @@ impl Origin {
     async fn purge_asset(&self, category: &str, id: &str) -> Result<Purged, Error> {
         self.forget_asset(category, id)?;
         let asset = AssetDigest::new(category, id);
-        let Some(derivatives) = &self.derivatives else { return Ok(Purged { deleted: 0, stored: true }) };
+        let Some(derivatives) = &self.derivatives else { return Ok(Purged { deleted: 0, stored: true, told: true }) };
         // What waits to be written may be of this asset; it must not land after the deletion.
         derivatives.drain(Duration::from_secs(2)).await;
         Ok(outcome(derivatives.purge_asset(&asset).await))
@@ -140,7 +142,7 @@ impl Origin {
 
     async fn purge_moments(&self) -> Result<Purged, Error> {
         self.memory.forget_conclusions();
-        let Some(derivatives) = &self.derivatives else { return Ok(Purged { deleted: 0, stored: true }) };
+        let Some(derivatives) = &self.derivatives else { return Ok(Purged { deleted: 0, stored: true, told: true }) };
         Ok(outcome(derivatives.save_purges(&self.purges).await.map(|()| 0)))
     }
 
@@ -155,7 +157,7 @@ impl Origin {
         for key in &keys {
             self.memory.forget(key);
         }
-        let mut purged = Purged { deleted: 0, stored: true };
+        let mut purged = Purged { deleted: 0, stored: true, told: true };
         let Some(derivatives) = &self.derivatives else { return Ok(purged) };
         // What waits to be written may be one of them; it must not land after the deletion.
         derivatives.drain(Duration::from_secs(2)).await;
@@ -205,10 +207,10 @@ fn keys_of(request: &Request, keys: impl Fn(&Request) -> Vec<VariantKey>) -> Vec
 
 fn outcome(result: Result<u64, object::Error>) -> Purged {
     match result {
-        Ok(deleted) => Purged { deleted, stored: true },
+        Ok(deleted) => Purged { deleted, stored: true, told: true },
         Err(error) => {
             tracing::error!(%error, "the derivative store did not take a purge; repeat it");
-            Purged { deleted: 0, stored: false }
+            Purged { deleted: 0, stored: false, told: true }
         }
     }
 }

@@ -54,8 +54,9 @@ pub async fn purge(State(api): State<Arc<Api>>, caller: Caller, request: Request
         tracing::warn!(?what, %error, "a purge failed");
         Problem::from(&error)
     })?;
-    tracing::info!(?what, deleted = purged.deleted, stored = purged.stored, "purged");
-    Ok(Json(Done { deleted: purged.deleted, stored: purged.stored }))
+    let stored = purged.stored && purged.told;
+    tracing::info!(?what, deleted = purged.deleted, stored, "purged");
+    Ok(Json(Done { deleted: purged.deleted, stored }))
 }
 
 /// What is nobody's asset is the server's own to purge, and everybody else's asset is not there.

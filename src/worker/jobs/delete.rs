@@ -4,6 +4,7 @@
 
 use super::super::Parts;
 use super::super::verdict::{Verdict, of_catalog, of_serve, of_store};
+use super::purge::taken;
 use super::{done, subject};
 use crate::catalog::Version;
 use crate::plan::asset_path;
@@ -52,10 +53,7 @@ async fn purge(parts: &Parts, job: &Job) -> Result<(), Verdict> {
     };
     for purge in purges {
         let purged = parts.origin.purge(&purge).await.map_err(|error| of_serve(&error, category))?;
-        if !purged.stored {
-            let what = "the derivative store did not take the purge";
-            return Err(Verdict::passing("store-unavailable", what, Some(crate::queue::Dependency::Store)));
-        }
+        taken(&purged)?;
     }
     Ok(())
 }
