@@ -155,14 +155,18 @@ impl Relay {
             return Ok(());
         }
         tokio::time::sleep(SWEEP_AGAIN).await;
-        let lost: Vec<(String, i64)> =
-            self.missing(suspects).await.into_iter().map(|job| (job.id, job.lease)).collect();
+        let lost = self.missing(suspects).await;
         if lost.is_empty() {
             return Ok(());
         }
         tracing::warn!(jobs = lost.len(), "the broker lost jobs; they are handed over again");
+        self.hand_again(lost).await
+    }
+
+    /// Notes that the broker has these no more, so that they are handed over again.
+    async fn hand_again(&self, lost: Vec<Waiting>) -> Result<(), Error> {
         metrics::counter!(names::QUEUE_LOST).increment(lost.len() as u64);
-        self.catalog.unhanded(lost).await
+        self.catalog.unhanded(lost.into_iter().map(|job| (job.id, job.lease)).collect()).await
     }
 
     /// Has the stream of jobs made anew and what lay in it handed over again; once in so long, whichever processes ask for it.
@@ -178,9 +182,7 @@ impl Relay {
             tracing::warn!(%error, "the stream of jobs could not be made anew; it is tried again");
             return Ok(());
         }
-        let lost: Vec<_> = self.catalog.in_hand().await?.into_iter().map(|job| (job.id, job.lease)).collect();
-        metrics::counter!(names::QUEUE_LOST).increment(lost.len() as u64);
-        self.catalog.unhanded(lost).await?;
+        self.hand_again(self.catalog.in_hand().await?).await?;
         self.ask();
         Ok(())
     }
