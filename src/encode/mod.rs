@@ -123,7 +123,7 @@ pub fn still(picture: &Picture, settings: &Settings, work: &Work) -> Result<Vec<
     work.check()?;
     fits(picture.size, settings.format)?;
     match settings.format {
-        Format::Jpeg => jpeg::encode(picture, settings),
+        Format::Jpeg => jpeg::encode(picture, settings, work),
         Format::Png => png::encode(picture, settings, work),
         Format::WebP => webp::encode(picture, settings, work),
         Format::Avif => avif::encode(picture, settings, work),
