@@ -25,9 +25,12 @@ pub struct Frame {
     pub sampling: Sampling,
 }
 
-/// A file up to its scan (ITU-T T.81, annex B, and JFIF 1.01). Tables of divisors stand by columns; codes are those of luma's DC, chroma's DC,
-/// luma's AC and chroma's AC, or luma's alone.
-pub fn start(frame: Frame, tables: &[[u8; 64]; 2], codes: &[Codes], markers: &[u8]) -> Vec<u8> {
+/// Frames (ITU-T T.81, table B.1): one scan of 8-bit samples, or several.
+pub const BASELINE: u8 = 0xc0;
+pub const PROGRESSIVE: u8 = 0xc2;
+
+/// A file up to its frame (ITU-T T.81, annex B, and JFIF 1.01). Tables of divisors stand by columns.
+pub fn head(frame: Frame, kind: u8, tables: &[[u8; 64]; 2], markers: &[u8]) -> Vec<u8> {
     let mut out = vec![0xff, 0xd8];
     segment(&mut out, 0xe0, b"JFIF\0\x01\x01\0\0\x01\0\x01\0\0");
     out.extend_from_slice(markers);
@@ -36,9 +39,8 @@ pub fn start(frame: Frame, tables: &[[u8; 64]; 2], codes: &[Codes], markers: &[u
         Sampling::Half => &[[1, 0x22, 0], [2, 0x11, 1], [3, 0x11, 1]],
         Sampling::Full => &[[1, 0x11, 0], [2, 0x11, 1], [3, 0x11, 1]],
     };
-    let colours = components.len() > 1;
     let mut data = Vec::new();
-    for (at, table) in tables.iter().take(if colours { 2 } else { 1 }).enumerate() {
+    for (at, table) in tables.iter().take(components.len().min(2)).enumerate() {
         data.push(at as u8);
         data.extend(PLACES.iter().map(|place| table[usize::from(*place)]));
     }
@@ -47,19 +49,38 @@ pub fn start(frame: Frame, tables: &[[u8; 64]; 2], codes: &[Codes], markers: &[u
     let [left, right] = (frame.width as u16).to_be_bytes();
     data = vec![8, top, bottom, left, right, components.len() as u8];
     components.iter().for_each(|component| data.extend_from_slice(component));
-    segment(&mut out, 0xc0, &data);
-    data.clear();
-    let places: &[u8] = if colours { &[0x00, 0x01, 0x10, 0x11] } else { &[0x00, 0x10] };
+    segment(&mut out, kind, &data);
+    out
+}
+
+/// Appends tables of codes, each with its place.
+pub fn codes(out: &mut Vec<u8>, places: &[u8], codes: &[Codes]) {
+    let mut data = Vec::new();
     for (place, codes) in places.iter().zip(codes) {
         data.push(*place);
         data.extend_from_slice(&codes.counts);
         data.extend_from_slice(&codes.symbols);
     }
-    segment(&mut out, 0xc4, &data);
-    data = vec![components.len() as u8];
-    components.iter().for_each(|[id, _, table]| data.extend_from_slice(&[*id, table * 0x11]));
-    data.extend_from_slice(&[0, 63, 0]);
-    segment(&mut out, 0xda, &data);
+    segment(out, 0xc4, &data);
+}
+
+/// Appends the start of a scan: its components, each with the places of its codes, DC's in the upper half; the first and last coefficient.
+pub fn scan(out: &mut Vec<u8>, components: &[(usize, u8)], from: u8, to: u8) {
+    let mut data = vec![components.len() as u8];
+    components.iter().for_each(|(component, codes)| data.extend_from_slice(&[*component as u8 + 1, *codes]));
+    data.extend_from_slice(&[from, to, 0]);
+    segment(out, 0xda, &data);
+}
+
+/// A baseline file up to its scan. Codes are those of luma's DC, chroma's DC, luma's AC and chroma's AC, or luma's alone.
+pub fn start(frame: Frame, tables: &[[u8; 64]; 2], all: &[Codes], markers: &[u8]) -> Vec<u8> {
+    let mut out = head(frame, BASELINE, tables, markers);
+    let (places, components): (&[u8], &[(usize, u8)]) = match frame.sampling {
+        Sampling::Gray => (&[0x00, 0x10], &[(0, 0x00)]),
+        Sampling::Half | Sampling::Full => (&[0x00, 0x01, 0x10, 0x11], &[(0, 0x00), (1, 0x11), (2, 0x11)]),
+    };
+    codes(&mut out, places, all);
+    scan(&mut out, components, 0, 63);
     out
 }
 
