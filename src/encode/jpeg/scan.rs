@@ -66,6 +66,8 @@ impl Scan {
             possible(class).for_each(|symbol| often[symbol] = often[symbol].max(1));
         }
         let mut writing = self.begin(start);
+        // Room for what noise takes, so that it need not be moved: three bytes and a half a pixel at the highest quality in 4:4:4.
+        writing.out().reserve(self.waiting_max * 3);
         writing.tokens(self.few.all());
         self.writing = Some(writing);
     }
