@@ -3,6 +3,9 @@
 //! The transform is the one of Arai, Agui and Nakajima (1988): five multiplications for eight numbers, and a factor for each frequency
 //! that goes into the quantiser.
 
+// Loops over places by number are what is inlined and becomes vector instructions wherever it is compiled.
+#![allow(clippy::needless_range_loop)]
+
 use super::lanes::{LANES, Lanes, PIXELS_BYTES};
 use super::quantiser::Levels;
 
@@ -49,7 +52,7 @@ static ORDER: [[u64; 256]; LANES] = {
 
 /// Parts of red, green and blue in Y, Cb and Cr (JFIF).
 const Y: [f32; 3] = [0.299, 0.587, 0.114];
-const CB: [f32; 3] = [-0.168_735_89, -0.331_264_11, 0.5];
+const CB: [f32; 3] = [-0.168_735_89, -0.331_264_1, 0.5];
 const CR: [f32; 3] = [0.5, -0.418_687_59, -0.081_312_41];
 
 /// What stands for a plane's middle, which is coded as 0.

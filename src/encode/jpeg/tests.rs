@@ -55,10 +55,10 @@ fn noise(width: usize, height: usize, channels: usize, seed: u64) -> Vec<u8> {
 /// Black and white, in blocks, columns and single pixels: the largest coefficients there are.
 fn extremes(width: usize, height: usize, channels: usize) -> Vec<u8> {
     let white = |x: usize, y: usize, channel: usize| match x / 16 % 4 {
-        0 => x % 2 == 0,
+        0 => x.is_multiple_of(2),
         1 => (x + y) % 2 == channel % 2,
-        2 => y / 8 % 2 == 0,
-        _ => (x + y) / 3 % 2 == 0,
+        2 => (y / 8).is_multiple_of(2),
+        _ => ((x + y) / 3).is_multiple_of(2),
     };
     let at = |i: usize| white(i / channels % width, i / channels / width, i % channels);
     (0..width * height * channels).map(|i| if at(i) { 255 } else { 0 }).collect()
