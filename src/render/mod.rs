@@ -5,6 +5,7 @@
 //!
 //! Always true: memory is charged before it is used, and waiting work holds none.
 
+mod album;
 pub mod animation;
 pub mod budget;
 pub mod family;

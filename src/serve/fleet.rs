@@ -1,5 +1,6 @@
-//! Origins tell each other of purges: what one forgets, all forget within a second. By a log of the broker's where there is one; else by
-//! the events of the catalog that they share.
+//! Origins tell each other of purges: what one forgets, all forget within a second. By a log of the broker's where there is one, and by
+//! the events of the catalog that they share: a purge counts as told when both have it. So either will do to hear of it, and the
+//! catalog is read where there is no broker, or while it is silent.
 //!
 //! While an origin hears nothing it does not know what was purged, so it answers nothing from memory: the store, which each purge
 //! reaches first, is asked instead. It reads what it missed before it trusts its memory again.
@@ -12,7 +13,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
 use super::{Error, Origin, Purge, Purged};
@@ -27,6 +28,16 @@ const OWNER: &str = "system";
 
 /// Silence after which memory is not trusted.
 const TRUSTED: Duration = Duration::from_millis(900);
+
+/// Silence of the broker's after which the catalog is asked, so that there is time for it to answer before [`TRUSTED`] is over.
+const SILENT: Duration = Duration::from_millis(600);
+
+/// How often the end of the catalog's events is noted while the broker is heard, to read on there when it is silent. The note before
+/// the last one is what counts: longer ago than a purge may take to get into the broker's log.
+const MARK_EVERY: Duration = Duration::from_secs(10);
+
+/// How long the broker may take to take a purge.
+const APPEND_WITHIN: Duration = Duration::from_secs(5);
 
 /// How often the catalog's events are read on, also when nothing is told.
 const LOOK_EVERY: Duration = Duration::from_millis(300);
@@ -88,20 +99,22 @@ impl Origin {
                 let payload = Bytes::from(serde_json::to_vec(&asked).expect("texts are JSON"));
                 let message = Message { subject: LOG.to_owned(), id: catalog::id("purge", 0), payload };
                 let noted = async {
-                    let Some(catalog) = shared else { return };
+                    let Some(catalog) = shared else { return Ok(()) };
                     let noted = tokio::time::timeout(NOTE_WITHIN, catalog.tell(self.event(what))).await;
-                    if !matches!(noted, Ok(Ok(()))) {
-                        tracing::warn!("a purge is not among the catalog's events; the origins were told of it");
-                    }
+                    noted.map_err(|_| "the catalog did not answer in time".to_owned())?.map_err(|error| error.to_string())
                 };
-                let (told, ()) = tokio::join!(log.append(message), noted);
-                told.map_err(|error| error.to_string())
+                let append = async {
+                    let told = tokio::time::timeout(APPEND_WITHIN, log.append(message)).await;
+                    told.map_err(|_| "the broker did not answer in time".to_owned())?.map_err(|error| error.to_string())
+                };
+                let (told, noted) = tokio::join!(append, noted);
+                told.and(noted)
             }
             (None, Some(catalog)) => catalog.tell(self.event(what)).await.map_err(|error| error.to_string()),
             (None, None) => return Ok(purged),
         };
         if let Err(error) = &told {
-            tracing::error!(%error, "the other origins were not told of a purge; repeat it");
+            tracing::error!(%error, "the other origins may not have been told of a purge; repeat it");
         }
         Ok(Purged { told: told.is_ok(), ..purged })
     }
@@ -135,11 +148,27 @@ impl Origin {
                 }
             }
         };
+        let catalog = self.catalog.clone().filter(Catalog::is_shared);
+        // Whether the broker is heard.
+        let (heard, hears) = watch::channel(false);
         let follower = Follower { origin: &self, again };
-        if let Some(log) = &self.purge_log {
-            tokio::join!(repeat, follower.by_broker(log));
-        } else if let Some(catalog) = self.catalog.clone().filter(Catalog::is_shared) {
-            tokio::join!(repeat, follower.by_catalog(&catalog));
+        match (&self.purge_log, &catalog) {
+            (Some(log), Some(catalog)) => {
+                tokio::join!(repeat, follower.by_broker(log, &heard, SILENT), follower.by_catalog(catalog, hears));
+            }
+            (Some(log), None) => {
+                let alone = async {
+                    let mut hears = hears;
+                    while hears.changed().await.is_ok() {
+                        if *hears.borrow_and_update() { self.trust() } else { self.distrust() }
+                    }
+                };
+                tokio::join!(repeat, follower.by_broker(log, &heard, TRUSTED), alone);
+            }
+            (None, Some(catalog)) => {
+                tokio::join!(repeat, follower.by_catalog(catalog, hears));
+            }
+            (None, None) => {}
         }
     }
 
@@ -167,29 +196,36 @@ struct Follower<'a> {
 }
 
 impl Follower<'_> {
-    async fn by_broker(self, log: &Log) {
+    /// Follows the broker's log, and says whether it is heard.
+    async fn by_broker(&self, log: &Log, heard: &watch::Sender<bool>, silence: Duration) {
         let (mut place, mut refused) = (None, String::new());
         loop {
-            match self.hear(log, &mut place).await {
+            match self.hear(log, &mut place, heard, silence).await {
                 Ok(never) => match never {},
                 Err(error) if error.passes() => tracing::debug!(%error, "the log of purges is followed anew"),
                 // Said once: it is tried again all the time.
                 Err(error) => {
                     let why = error.to_string();
                     if refused != why {
-                        tracing::error!(why, "the log of purges cannot be followed; what is in memory is not trusted");
+                        tracing::error!(why, "the log of purges cannot be followed");
                         refused = why;
                     }
                 }
             }
-            self.origin.distrust();
+            heard.send_replace(false);
             tokio::time::sleep(FOLLOW_AGAIN).await;
         }
     }
 
     /// Follows the log until it is silent, or something was lost.
-    async fn hear(&self, log: &Log, place: &mut Option<Place>) -> Result<Infallible, broker::Error> {
-        let (mut following, begun) = log.follow(place.as_ref(), TRUSTED).await?;
+    async fn hear(
+        &self,
+        log: &Log,
+        place: &mut Option<Place>,
+        heard: &watch::Sender<bool>,
+        silence: Duration,
+    ) -> Result<Infallible, broker::Error> {
+        let (mut following, begun) = log.follow(place.as_ref(), silence).await?;
         if place.is_none() || begun == Begun::Broken {
             // What was purged before, nobody tells any more.
             self.origin.forget_all().await;
@@ -198,7 +234,7 @@ impl Follower<'_> {
         let mut current = following.waiting() == 0;
         loop {
             if current {
-                self.origin.trust();
+                heard.send_if_modified(|heard| !std::mem::replace(heard, true));
             }
             current = match following.next().await? {
                 Heard::Nothing => true,
@@ -214,20 +250,43 @@ impl Follower<'_> {
         }
     }
 
-    async fn by_catalog(self, catalog: &Catalog) {
-        // What was purged before this process came to be, its memory does not hold.
-        let mut after = None;
+    /// Reads the catalog's events while the broker is not heard, and decides whether memory is trusted.
+    async fn by_catalog(&self, catalog: &Catalog, mut by_broker: watch::Receiver<bool>) {
         let mut changes = catalog.follow();
-        let mut heard = Instant::now();
+        let (mut after, mut heard) = (None, Instant::now());
         loop {
-            let read = tokio::time::timeout(TRUSTED, self.catch_up(catalog, &mut after)).await;
+            if after.is_none()
+                && let Ok(Ok(last)) = tokio::time::timeout(TRUSTED, catalog.last_event()).await
+            {
+                // What was purged before, nobody tells any more.
+                self.origin.forget_all().await;
+                after = Some(last);
+            }
+            if *by_broker.borrow_and_update() {
+                self.origin.trust();
+                tokio::select! {
+                    _ = by_broker.changed() => {}
+                    () = mark(catalog, &mut after) => {}
+                }
+                heard = Instant::now().checked_sub(SILENT).unwrap_or(heard);
+                continue;
+            }
+            // While memory is trusted, for no longer than it may be.
+            let trusting = self.origin.informed.load(Ordering::Acquire);
+            let until = if trusting { heard + TRUSTED } else { Instant::now() + TRUSTED };
+            let read = tokio::select! {
+                biased;
+                _ = by_broker.changed() => continue,
+                read = tokio::time::timeout_at(until, self.catch_up(catalog, &mut after)) => read,
+            };
             if matches!(read, Ok(Ok(()))) {
                 heard = Instant::now();
                 self.origin.trust();
-            } else if heard.elapsed() > TRUSTED {
+            } else if heard.elapsed() >= TRUSTED {
                 self.origin.distrust();
             }
             tokio::select! {
+                _ = by_broker.changed() => {}
                 _ = changes.changed() => {}
                 () = tokio::time::sleep(LOOK_EVERY) => {}
             }
@@ -235,10 +294,7 @@ impl Follower<'_> {
     }
 
     async fn catch_up(&self, catalog: &Catalog, after: &mut Option<i64>) -> Result<(), catalog::Error> {
-        let mut from = match *after {
-            Some(from) => from,
-            None => catalog.last_event().await?,
-        };
+        let mut from = after.ok_or(catalog::Error::NotFound)?;
         let filter = EventFilter { kind_prefix: Some(KIND.to_owned()), ..EventFilter::default() };
         loop {
             let last = catalog.last_event().await?;
@@ -275,5 +331,18 @@ impl Follower<'_> {
             // Nobody receives any more only where the origin is at its end.
             drop(self.again.send(what).await);
         }
+    }
+}
+
+/// Notes where the catalog's events end, for as long as it is awaited: `after` is the note before the last.
+async fn mark(catalog: &Catalog, after: &mut Option<i64>) {
+    let mut latest = None;
+    loop {
+        if let Ok(last) = catalog.last_event().await
+            && let Some(before) = latest.replace(last)
+        {
+            *after = Some(before);
+        }
+        tokio::time::sleep(MARK_EVERY).await;
     }
 }

@@ -256,9 +256,9 @@ pub async fn letters(
     asked: Asked,
 ) -> Result<Json<Paged<LetterView>>, Problem> {
     let principal = caller.at_least(Role::Operator)?;
-    let page = api.queue.letters(principal.sees(), asked.cursor(), asked.limit()?).await?;
-    let items = page.items.into_iter().filter(|letter| is_seen(principal, letter));
-    Ok(Json(Paged { items: items.map(LetterView::from).collect(), next: page.next }))
+    let (owner, categories) = (principal.sees(), principal.categories.as_deref());
+    let page = api.queue.letters(owner, categories, asked.cursor(), asked.limit()?).await?;
+    Ok(Json(Paged { items: page.items.into_iter().map(LetterView::from).collect(), next: page.next }))
 }
 
 /// One dead letter.
@@ -275,15 +275,11 @@ pub async fn letter(
     Ok(Json(seen(&api, principal, &id).await?.into()))
 }
 
-/// Whether a letter is about nothing that a key is not for.
-fn is_seen(principal: &Principal, letter: &Letter) -> bool {
-    letter.job.subject.as_ref().is_none_or(|subject| principal.may_in(&subject.category))
-}
-
 /// A letter that somebody sees.
 async fn seen(api: &Api, principal: &Principal, id: &str) -> Result<Letter, Problem> {
     let letter = api.queue.letter(principal.sees(), id).await?;
-    if is_seen(principal, &letter) { Ok(letter) } else { Err(catalog::Error::NotFound.into()) }
+    let is_seen = letter.job.subject.as_ref().is_none_or(|subject| principal.may_in(&subject.category));
+    if is_seen { Ok(letter) } else { Err(catalog::Error::NotFound.into()) }
 }
 
 /// Put a dead letter back into the queue.
