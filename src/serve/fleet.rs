@@ -36,6 +36,10 @@ const SILENT: Duration = Duration::from_millis(600);
 /// the last one is what counts: longer ago than a purge may take to get into the broker's log.
 const MARK_EVERY: Duration = Duration::from_secs(10);
 
+/// For how long, and of how many purges, it is remembered that they were heeded: one told a second time is done a second time.
+const HEEDED_FOR: Duration = Duration::from_secs(600);
+const HEEDED_MAX: u64 = 20_000;
+
 /// How long the broker may take to take a purge.
 const APPEND_WITHIN: Duration = Duration::from_secs(5);
 
@@ -80,6 +84,9 @@ struct Asked {
     purge: Purge,
     /// The origin that was asked.
     by: String,
+    /// The same in the broker's log and in the catalog, so that it is heeded once.
+    #[serde(default)]
+    id: String,
 }
 
 /// The log of purges. Asks nobody.
@@ -92,15 +99,15 @@ impl Origin {
     /// Purges memory and store, here and in every origin of the fleet.
     pub async fn purge(&self, what: &Purge) -> Result<Purged, Error> {
         let purged = self.purge_here(what).await?;
+        let asked = Asked { purge: what.clone(), by: self.name.clone(), id: catalog::id("purge", 0) };
         let shared = self.catalog.as_ref().filter(|catalog| catalog.is_shared());
         let told = match (&self.purge_log, shared) {
             (Some(log), shared) => {
-                let asked = Asked { purge: what.clone(), by: self.name.clone() };
                 let payload = Bytes::from(serde_json::to_vec(&asked).expect("texts are JSON"));
-                let message = Message { subject: LOG.to_owned(), id: catalog::id("purge", 0), payload };
+                let message = Message { subject: LOG.to_owned(), id: asked.id.clone(), payload };
                 let noted = async {
                     let Some(catalog) = shared else { return Ok(()) };
-                    let noted = tokio::time::timeout(NOTE_WITHIN, catalog.tell(self.event(what))).await;
+                    let noted = tokio::time::timeout(NOTE_WITHIN, catalog.tell(event(&asked))).await;
                     noted.map_err(|_| "the catalog did not answer in time".to_owned())?.map_err(|error| error.to_string())
                 };
                 let append = async {
@@ -110,32 +117,13 @@ impl Origin {
                 let (told, noted) = tokio::join!(append, noted);
                 told.and(noted)
             }
-            (None, Some(catalog)) => catalog.tell(self.event(what)).await.map_err(|error| error.to_string()),
+            (None, Some(catalog)) => catalog.tell(event(&asked)).await.map_err(|error| error.to_string()),
             (None, None) => return Ok(purged),
         };
         if let Err(error) = &told {
             tracing::error!(%error, "the other origins may not have been told of a purge; repeat it");
         }
         Ok(Purged { told: told.is_ok(), ..purged })
-    }
-
-    fn event(&self, what: &Purge) -> NewEvent {
-        let (category, asset) = match what {
-            Purge::Asset { category, id } => (Some(category.clone()), Some(id.clone())),
-            Purge::Category(category) => (Some(category.clone()), None),
-            Purge::Preset { category, .. } => (category.clone(), None),
-            Purge::Url(_) => (None, None),
-        };
-        NewEvent {
-            owner: OWNER.to_owned(),
-            kind: KIND.to_owned(),
-            category,
-            asset,
-            version: None,
-            job: None,
-            data: json!({ "purge": what, "by": self.name }),
-            trace: None,
-        }
     }
 
     /// Forgets what other origins are told to forget, for as long as it runs. At once over where there is no fleet.
@@ -151,7 +139,8 @@ impl Origin {
         let catalog = self.catalog.clone().filter(Catalog::is_shared);
         // Whether the broker is heard.
         let (heard, hears) = watch::channel(false);
-        let follower = Follower { origin: &self, again };
+        let heeded = moka::sync::Cache::builder().max_capacity(HEEDED_MAX).time_to_live(HEEDED_FOR).build();
+        let follower = Follower { origin: &self, again, heeded };
         match (&self.purge_log, &catalog) {
             (Some(log), Some(catalog)) => {
                 tokio::join!(repeat, follower.by_broker(log, &heard, SILENT), follower.by_catalog(catalog, hears));
@@ -188,11 +177,32 @@ impl Origin {
     }
 }
 
+fn event(asked: &Asked) -> NewEvent {
+    let (category, asset) = match &asked.purge {
+        Purge::Asset { category, id } => (Some(category.clone()), Some(id.clone())),
+        Purge::Category(category) => (Some(category.clone()), None),
+        Purge::Preset { category, .. } => (category.clone(), None),
+        Purge::Url(_) => (None, None),
+    };
+    NewEvent {
+        owner: OWNER.to_owned(),
+        kind: KIND.to_owned(),
+        category,
+        asset,
+        version: None,
+        job: None,
+        data: json!(asked),
+        trace: None,
+    }
+}
+
 /// One who listens.
 struct Follower<'a> {
     origin: &'a Arc<Origin>,
     /// Purges that are to be repeated in the store.
     again: mpsc::Sender<Purge>,
+    /// Ids of purges that were heeded: each is told by broker and catalog.
+    heeded: moka::sync::Cache<String, ()>,
 }
 
 impl Follower<'_> {
@@ -315,9 +325,9 @@ impl Follower<'_> {
         }
     }
 
-    async fn told(&self, Asked { purge: what, by }: Asked) {
+    async fn told(&self, Asked { purge: what, by, id }: Asked) {
         let origin = self.origin;
-        if by == origin.name {
+        if by == origin.name || (!id.is_empty() && self.heeded.contains_key(&id)) {
             return;
         }
         let done = match origin.store {
@@ -331,6 +341,7 @@ impl Follower<'_> {
             // Nobody receives any more only where the origin is at its end.
             drop(self.again.send(what).await);
         }
+        self.heeded.insert(id, ());
     }
 }
 
