@@ -408,7 +408,11 @@ async fn lists_are_read_page_by_page(make: Make) {
     for (category, seen) in [("shoes", 2), ("hats", 0)] {
         let filter = AssetFilter { within: Some(vec![category.to_owned()]), ..Default::default() };
         let page = catalog.assets(Some("ann"), &filter, None, 2).await.unwrap();
-        assert_eq!((page.items.len(), page.next.is_some()), (seen, seen > 0), "a key's scope is no sieve behind a page");
+        assert_eq!(
+            (page.items.len(), page.next.is_some()),
+            (seen, seen > 0),
+            "a key's scope is no sieve behind a page"
+        );
     }
     let filter = AssetFilter { prefix: Some("b".to_owned()), ..Default::default() };
     assert_eq!(catalog.assets(None, &filter, None, 10).await.unwrap().items.len(), 2);

@@ -8,9 +8,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::{Charge, SharedHeader};
 use super::family::{Ready, Sight};
 use super::order::Order;
+use super::{Charge, SharedHeader};
 use crate::base::Limits;
 
 /// The most bytes of pictures of one original.

@@ -107,7 +107,14 @@ impl Renderer {
     /// Of a budget and a pool.
     pub fn new(budget: Budget, pool: Pool) -> Self {
         let pool = Arc::new(pool);
-        Self { budget, siblings: Siblings::new(pool.clone()), pool }
+        let siblings = Siblings::new(pool.clone(), budget.clone());
+        let held = Arc::downgrade(&siblings);
+        budget.spare_by(move || {
+            if let Some(siblings) = held.upgrade() {
+                siblings.forget();
+            }
+        });
+        Self { budget, siblings, pool }
     }
 
     /// A seat for who is on the way to a variant of an original; see [`Renderer::variant`].

@@ -17,7 +17,7 @@ use tokio::sync::oneshot;
 use super::album::{Album, Pages};
 use super::family::{self, Ready};
 use super::order::{self, Order, Rendered};
-use super::{Charge, Error, Pool, Refused, Urgency};
+use super::{Budget, Charge, Error, Pool, Refused, Urgency};
 use crate::base::{AssetDigest, Stage, Work};
 
 /// How long a variant that could be rendered waits for others of its original that are on their way.
@@ -31,6 +31,7 @@ const CHEAP_PIXELS_MAX: u64 = 3 << 19;
 #[derive(Debug)]
 pub struct Siblings {
     pool: Arc<Pool>,
+    budget: Budget,
     meetings: Mutex<HashMap<AssetDigest, Meeting>>,
 }
 
@@ -42,7 +43,7 @@ struct Meeting {
     waiting: Vec<Waiting>,
     /// How many are being made.
     making: usize,
-    /// What they have made, for as long as somebody who has a charge is there: it must not keep memory from those who wait for it.
+    /// What they have made, for as long as somebody is there, and nobody waits for memory.
     album: Album,
     /// Whether a thread was asked to take the waiting ones that somebody waits for, and all.
     called: [bool; 2],
@@ -74,10 +75,7 @@ impl Drop for Place {
         let mut meetings = self.siblings.meetings.lock();
         let Some(meeting) = meetings.get_mut(&self.original) else { return };
         meeting.making -= 1;
-        let over = (meeting.making == 0 && meeting.waiting.is_empty()).then(|| std::mem::take(&mut meeting.album));
-        if meeting.is_over() {
-            meetings.remove(&self.original);
-        }
+        let over = if meeting.is_over() { meetings.remove(&self.original) } else { None };
         drop(meetings);
         // What it held is given back to others, who must not find the meetings locked.
         drop(over);
@@ -99,9 +97,16 @@ pub struct Seat {
 }
 
 impl Siblings {
-    /// Of the threads that render.
-    pub fn new(pool: Arc<Pool>) -> Arc<Self> {
-        Arc::new(Self { pool, meetings: Mutex::default() })
+    /// Of the threads that render, and of the memory that they are charged for.
+    pub fn new(pool: Arc<Pool>, budget: Budget) -> Arc<Self> {
+        Arc::new(Self { pool, budget, meetings: Mutex::default() })
+    }
+
+    /// Forgets all pictures.
+    pub fn forget(&self) {
+        let albums: Vec<Album> =
+            self.meetings.lock().values_mut().map(|meeting| std::mem::take(&mut meeting.album)).collect();
+        drop(albums);
     }
 
     /// Takes a seat: its owner is on the way until it renders or drops it.
@@ -135,10 +140,9 @@ impl Siblings {
         let taken = |one: &mut Waiting| urgency == Urgency::Ahead || one.urgency == Urgency::Live;
         let mut taken: Vec<Waiting> = meeting.waiting.extract_if(.., taken).collect();
         meeting.making += taken.len();
-        if meeting.is_over() {
-            meetings.remove(&original);
-        }
+        let over = if meeting.is_over() { meetings.remove(&original) } else { None };
         drop(meetings);
+        drop(over);
         for one in &mut taken {
             one.place = Some(Place { siblings: self.clone(), original });
         }
@@ -212,6 +216,9 @@ impl Siblings {
         }
         if let Some(meeting) = self.meetings.lock().get_mut(&original) {
             meeting.album.put(made);
+        }
+        if self.budget.is_short() {
+            self.forget();
         }
         self.encode(group.into_iter().zip(ready).collect(), begun, urgency);
     }
@@ -304,7 +311,9 @@ impl Seat {
             return false;
         }
         if meeting.is_over() {
-            meetings.remove(&self.original);
+            let over = meetings.remove(&self.original);
+            drop(meetings);
+            drop(over);
             return true;
         }
         drop(meetings);
@@ -379,7 +388,10 @@ mod tests {
         assert_eq!(decoded, [false, true, true], "of the same size and the same bytes is the first alone");
         let alone = order::run(&order(file, 1500, Format::Jpeg), &work).unwrap();
         assert!(files[0] == alone.bytes && files[2] == alone.bytes);
-        assert_eq!(budget.usage().0, 0, "nothing is kept when nobody is there");
+        let (held, _, _) = budget.usage();
+        assert!(held > 0, "somebody is still on the way");
+        drop(budget.charge(1 << 30, Deadline::after(Duration::from_secs(9))).await.unwrap());
+        assert_eq!(budget.usage().0, 0, "who needs the memory gets it");
         drop(coming);
         assert!(renderer.siblings.meetings.lock().is_empty());
     }

@@ -108,7 +108,9 @@ impl Origin {
                 let noted = async {
                     let Some(catalog) = shared else { return Ok(()) };
                     let noted = tokio::time::timeout(NOTE_WITHIN, catalog.tell(event(&asked))).await;
-                    noted.map_err(|_| "the catalog did not answer in time".to_owned())?.map_err(|error| error.to_string())
+                    noted
+                        .map_err(|_| "the catalog did not answer in time".to_owned())?
+                        .map_err(|error| error.to_string())
                 };
                 let append = async {
                     let told = tokio::time::timeout(APPEND_WITHIN, log.append(message)).await;

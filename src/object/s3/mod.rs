@@ -97,9 +97,7 @@ impl S3 {
                     let at = at + part.len() as u64;
                     Ok(Some((part, (body, at))))
                 }
-                Some(Err(error)) => {
-                    Err(Error::Unavailable(format!("the body broke off: {}", in_words(&error))))
-                }
+                Some(Err(error)) => Err(Error::Unavailable(format!("the body broke off: {}", in_words(&error)))),
                 None if at == length => Ok(None),
                 None => Err(Error::Unavailable(format!("the body ended after {at} of {length} bytes"))),
             }
