@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::family::{Ready, Sight};
+use super::family::{Ready, Sight, same_bytes};
 use super::order::Order;
 use super::{Charge, SharedHeader};
 use crate::base::Limits;
@@ -95,7 +95,6 @@ impl Page {
             && self.limits == order.limits
             && self.headers[0] == order.header
             && self.headers[1] == order.original;
-        // Last, since every byte is looked at where they lie apart.
-        like && (self.source.as_ptr_range() == order.source.as_ptr_range() || self.source == order.source)
+        like && same_bytes(&self.source, &order.source)
     }
 }

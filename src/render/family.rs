@@ -9,6 +9,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use parking_lot::Mutex;
 
 use super::order::{self, Order, Rendered};
@@ -96,11 +97,16 @@ impl Group {
 }
 
 fn same_source(one: &Order, other: &Order) -> bool {
-    one.source.as_ptr() == other.source.as_ptr()
-        && one.source.len() == other.source.len()
-        && one.header == other.header
+    one.header == other.header
         && one.scale() == other.scale()
         && one.limits == other.limits
+        && same_bytes(&one.source, &other.source)
+}
+
+/// Whether two sources are the same, which may have been read one after the other.
+pub(super) fn same_bytes(one: &Bytes, other: &Bytes) -> bool {
+    // Every byte is looked at only where they lie apart.
+    one.as_ptr_range() == other.as_ptr_range() || one == other
 }
 
 /// A variant whose picture is there.
@@ -344,6 +350,11 @@ mod tests {
         let orders = orders("samples/mountains.jpg", &wanted);
         let orders: Vec<&Order> = orders.iter().collect();
         assert_eq!(groups(&orders), [vec![0, 1], vec![2, 3], vec![4]]);
+        let mut again = orders[1].clone();
+        again.source = bytes::Bytes::copy_from_slice(&again.source);
+        assert_eq!(groups(&[orders[0], &again]), [[0, 1]], "read twice, the same");
+        again.source = bytes::Bytes::copy_from_slice(&again.source[1..]);
+        assert_eq!(groups(&[orders[0], &again]), [[0], [1]]);
         assert_eq!(groups(&orders[..1]), [[0]]);
     }
 

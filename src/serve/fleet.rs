@@ -11,6 +11,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
+use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tokio::sync::{mpsc, watch};
@@ -39,6 +40,13 @@ const MARK_EVERY: Duration = Duration::from_secs(10);
 /// For how long, and of how many purges, it is remembered that they were heeded: one told a second time is done a second time.
 const HEEDED_FOR: Duration = Duration::from_secs(600);
 const HEEDED_MAX: u64 = 20_000;
+
+/// How often it is looked whether the log holds something that was not brought, and how long the answer is waited for.
+const LOOK_BEYOND_EVERY: Duration = Duration::from_secs(1);
+const LOOK_BEYOND_WITHIN: Duration = Duration::from_millis(200);
+
+/// A log that takes no purge for so long, while the broker can be reached, is made anew.
+const RENEW_AFTER: Duration = Duration::from_secs(30);
 
 /// How long the broker may take to take a purge.
 const APPEND_WITHIN: Duration = Duration::from_secs(5);
@@ -89,10 +97,47 @@ struct Asked {
     id: String,
 }
 
-/// The log of purges. Asks nobody.
-pub(super) fn log(broker: &Broker) -> Log {
-    let settings = LogSettings { name: LOG, subjects: LOG, max_age: LOG_AGE_MAX, bytes_max: LOG_BYTES_MAX };
-    Log::new(broker.clone(), settings)
+/// The broker's log of purges.
+#[derive(Debug)]
+pub(super) struct PurgeLog {
+    log: Log,
+    /// Since when it takes none, while the broker can be reached.
+    failing: Mutex<Option<Instant>>,
+}
+
+impl PurgeLog {
+    /// Asks nobody.
+    pub fn new(broker: &Broker) -> Self {
+        let settings = LogSettings { name: LOG, subjects: LOG, max_age: LOG_AGE_MAX, bytes_max: LOG_BYTES_MAX };
+        Self { log: Log::new(broker.clone(), settings), failing: Mutex::default() }
+    }
+
+    async fn append(&self, message: Message) -> Result<(), String> {
+        let told = tokio::time::timeout(APPEND_WITHIN, self.log.append(message)).await;
+        let told = told.map_err(|_| "the broker did not answer in time".to_owned());
+        let told = told.and_then(|told| told.map_err(|error| error.to_string()));
+        if self.is_lost(told.is_err()) {
+            tracing::warn!("the log of purges takes none; it is made anew, and all memories are emptied");
+            if !matches!(tokio::time::timeout(APPEND_WITHIN, self.log.renew()).await, Ok(Ok(()))) {
+                tracing::warn!("the log of purges could not be made anew; that is tried again");
+            }
+        }
+        told
+    }
+
+    /// Notes how an append went. Whether the log is to be made anew: a server that was killed may come back with one that takes nothing.
+    fn is_lost(&self, failed: bool) -> bool {
+        let mut failing = self.failing.lock();
+        if !failed || !self.log.is_up() {
+            *failing = None;
+            return false;
+        }
+        let lost = failing.get_or_insert_with(Instant::now).elapsed() > RENEW_AFTER;
+        if lost {
+            *failing = None;
+        }
+        lost
+    }
 }
 
 impl Origin {
@@ -112,11 +157,7 @@ impl Origin {
                         .map_err(|_| "the catalog did not answer in time".to_owned())?
                         .map_err(|error| error.to_string())
                 };
-                let append = async {
-                    let told = tokio::time::timeout(APPEND_WITHIN, log.append(message)).await;
-                    told.map_err(|_| "the broker did not answer in time".to_owned())?.map_err(|error| error.to_string())
-                };
-                let (told, noted) = tokio::join!(append, noted);
+                let (told, noted) = tokio::join!(log.append(message), noted);
                 told.and(noted)
             }
             (None, Some(catalog)) => catalog.tell(event(&asked)).await.map_err(|error| error.to_string()),
@@ -209,7 +250,7 @@ struct Follower<'a> {
 
 impl Follower<'_> {
     /// Follows the broker's log, and says whether it is heard.
-    async fn by_broker(&self, log: &Log, heard: &watch::Sender<bool>, silence: Duration) {
+    async fn by_broker(&self, log: &PurgeLog, heard: &watch::Sender<bool>, silence: Duration) {
         let (mut place, mut refused) = (None, String::new());
         loop {
             match self.hear(log, &mut place, heard, silence).await {
@@ -232,19 +273,30 @@ impl Follower<'_> {
     /// Follows the log until it is silent, or something was lost.
     async fn hear(
         &self,
-        log: &Log,
+        log: &PurgeLog,
         place: &mut Option<Place>,
         heard: &watch::Sender<bool>,
         silence: Duration,
     ) -> Result<Infallible, broker::Error> {
-        let (mut following, begun) = log.follow(place.as_ref(), silence).await?;
+        let (mut following, begun) = log.log.follow(place.as_ref(), silence).await?;
         if place.is_none() || begun == Begun::Broken {
             // What was purged before, nobody tells any more.
             self.origin.forget_all().await;
         }
         *place = Some(following.place().clone());
         let mut current = following.waiting() == 0;
+        let (mut looked, mut behind) = (Instant::now(), None);
         loop {
+            if looked.elapsed() > LOOK_BEYOND_EVERY {
+                // A server that was killed may come back with a log that it does not bring, and say that nothing is new.
+                looked = Instant::now();
+                let beyond = tokio::time::timeout(LOOK_BEYOND_WITHIN, log.log.goes_beyond(following.place())).await;
+                let beyond = matches!(beyond, Ok(Ok(true))).then(|| following.place().clone());
+                if beyond.is_some() && beyond == behind {
+                    return Err(broker::Error::Unavailable("it does not bring what is in the log".to_owned()));
+                }
+                behind = beyond;
+            }
             if current {
                 heard.send_if_modified(|heard| !std::mem::replace(heard, true));
             }
