@@ -23,6 +23,10 @@ use crate::pixels::{Frame, Layout, Picture};
 /// libwebp's effort, 0 to 6.
 const METHOD: c_int = 2;
 
+/// What is added to libwebp's own scale: at 1200 pixels a photo then scores at `q_80` what the best of other servers make of theirs
+/// (75.7, two photos), for 1.2 % more bytes than without.
+const FINER: f32 = 0.35;
+
 /// libwebp's effort for lossless pictures, method and quality: its own preset 2 of 9, since a variant is made while somebody
 /// waits. Here quality is how hard it tries, not how well it looks.
 const LOSSLESS_EFFORT: (c_int, f32) = (2, 25.0);
@@ -71,7 +75,7 @@ fn failed(what: String) -> Error {
 
 fn config(settings: &Settings) -> Result<ffi::WebPConfig, Error> {
     let mut config = ffi::WebPConfig::new().map_err(|()| failed("version mismatch".into()))?;
-    config.quality = f32::from(settings.quality.clamp(1, 100));
+    config.quality = (f32::from(settings.quality.clamp(1, 100)) + FINER).min(100.0);
     config.method = METHOD;
     config.thread_level = 0;
     if settings.lossless {
