@@ -193,6 +193,11 @@ const UNSAFE: &[(&str, &str)] = &[
     ("decode/webp.rs", "libwebp's own interface, for animations"),
     ("decode/avif/av1.rs", "rav1d's interface, which is dav1d's C interface"),
     ("encode/avif/aom.rs", "libaom's own interface: there is no safe one"),
+    (
+        "encode/jpeg/baseline.rs",
+        "the encoder compiled once more for AVX2, BMI and LZCNT, which the machine is asked for first",
+    ),
+    ("encode/jpeg/lanes.rs", "AVX2's own instructions, of which the compiler does not find all"),
     ("encode/webp.rs", "libwebp's own interface, for its progress hook and its settings"),
     ("main.rs", "mimalloc's own interface, for an option"),
     ("transform/cpu/lanes.rs", "loops compiled once more for AVX2, which the machine is asked for first"),

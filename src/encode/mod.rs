@@ -124,7 +124,7 @@ pub fn still(picture: &Picture, settings: &Settings, work: &Work) -> Result<Vec<
     work.check()?;
     fits(picture.size, settings.format)?;
     match settings.format {
-        Format::Jpeg => jpeg::encode(picture, settings),
+        Format::Jpeg => jpeg::encode(picture, settings, work),
         Format::Png => png::encode(picture, settings, work),
         Format::WebP => webp::encode(picture, settings, work),
         Format::Avif => avif::encode(picture, settings, work),
@@ -192,8 +192,7 @@ pub fn bytes_of_work(size: Size, settings: &Settings) -> u64 {
     let metadata =
         settings.exif.as_ref().map_or(0, |exif| exif.len()) + settings.icc.as_ref().map_or(0, |icc| icc.len());
     let (a_pixel, fixed): (u64, u64) = match settings.format {
-        // The file at its largest; a progressive one holds all coefficients, 16 bits each.
-        Format::Jpeg => (if settings.progressive || settings.effort == Effort::Small { 12 } else { 6 }, 256 << 10),
+        Format::Jpeg => (jpeg::bytes_a_pixel(settings), 256 << 10),
         // Reduced channels, indices, filtered rows and the file; for the search copies in other colours and filtered otherwise, two files, and
         // the compressor's state.
         Format::Png if settings.effort == Effort::Small => (28, 12 << 20),

@@ -183,7 +183,7 @@ fn small_is_smaller_and_no_worse() {
         println!("{format:?}, lossless {lossless}: {} bytes, usually {}", small.len(), usual.len());
         let no_more = usual.len() - usize::from(format != Format::WebP);
         assert!(small.len() <= no_more, "{format:?}: {} bytes, usually {}", small.len(), usual.len());
-        assert_eq!(ours.0.progressive, format == Format::Jpeg);
+        assert_eq!(ours.0.progressive, format == Format::Jpeg, "{format:?}");
         if lossless {
             assert!(ours.1 == right, "{format:?} loses something");
         } else {

@@ -1,0 +1,175 @@
+//! From pixels to a file: MCU by MCU in one scan (baseline), or in several (progressive), with Huffman codes made for each and the divisors
+//! of [`super::quantiser`].
+//!
+//! What it takes beside libjpeg-turbo 3, and what it gives for that, stands in `docs/engine.md`.
+//!
+//! Always true: equal pixels and settings give equal bytes on every machine.
+#![allow(unsafe_code)]
+
+use super::blocks::{self, Pixels, Quantised};
+use super::huffman::Codes;
+use super::lanes::{Lanes, PIXELS_BYTES, Portable};
+use super::quantiser::Quantiser;
+use super::scan::Scan;
+use super::scans::Scans;
+use super::write::{self, Frame, Sampling};
+use crate::base::{Stopped, Work};
+
+/// Pixels of an MCU on a side, at most.
+const SIDE_MAX: usize = 16;
+
+/// Bytes of an MCU's row that is copied, with what is read beyond it.
+const STRIDE: usize = SIDE_MAX * 3 + PIXELS_BYTES;
+
+/// Encodes.
+pub fn encode(picture: &Picture<'_>, work: &Work) -> Result<Vec<u8>, Stopped> {
+    #[cfg(target_arch = "x86_64")]
+    if std::arch::is_x86_feature_detected!("avx2")
+        && std::arch::is_x86_feature_detected!("bmi1")
+        && std::arch::is_x86_feature_detected!("bmi2")
+        && std::arch::is_x86_feature_detected!("lzcnt")
+    {
+        // SAFETY: the one requirement, that the machine has these, was just asked.
+        return unsafe { encode_avx2(picture, work) };
+    }
+    encode_by::<Portable>(picture, work)
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,bmi1,bmi2,lzcnt")]
+fn encode_avx2(picture: &Picture<'_>, work: &Work) -> Result<Vec<u8>, Stopped> {
+    encode_by::<super::lanes::Avx2>(picture, work)
+}
+
+/// In how many scans a file comes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Form {
+    /// One.
+    Baseline,
+    /// Several: a coarse picture early, and fewer bytes.
+    Progressive,
+}
+
+/// What is encoded, and how.
+pub struct Picture<'a> {
+    /// Gray or RGB, as the frame says; rows without padding.
+    pub samples: &'a [u8],
+    /// What the samples are.
+    pub frame: Frame,
+    /// In which form.
+    pub form: Form,
+    /// From 1 to 100.
+    pub quality: u8,
+    /// What comes behind the file's first markers.
+    pub markers: &'a [u8],
+}
+
+/// The same, with whatever vectors.
+#[inline(always)]
+pub fn encode_by<V: Lanes>(picture: &Picture<'_>, work: &Work) -> Result<Vec<u8>, Stopped> {
+    match picture.form {
+        Form::Baseline => baseline::<V>(picture, work),
+        Form::Progressive => progressive::<V>(picture, work),
+    }
+}
+
+#[inline(always)]
+fn baseline<V: Lanes>(picture: &Picture<'_>, work: &Work) -> Result<Vec<u8>, Stopped> {
+    let Frame { width, height, sampling } = picture.frame;
+    let quantiser = Quantiser::of(picture.quality, sampling);
+    let start = |codes: &[Codes]| write::start(picture.frame, &quantiser.tables, codes, picture.markers);
+    // Photos have a symbol for two to eight pixels.
+    let mut scan = Scan::new((width * height).max(1 << 12));
+    let mut mcus = Mcus::new(sampling);
+    for top in (0..height).step_by(mcus.side) {
+        work.check()?;
+        for left in (0..width).step_by(mcus.side) {
+            let luma = mcus.luma;
+            scan.push(mcus.at::<V>(picture, &quantiser, left, top), luma, start);
+        }
+    }
+    Ok(scan.finish(start))
+}
+
+#[inline(always)]
+fn progressive<V: Lanes>(picture: &Picture<'_>, work: &Work) -> Result<Vec<u8>, Stopped> {
+    let Frame { width, height, sampling } = picture.frame;
+    let quantiser = Quantiser::of(picture.quality, sampling);
+    let mut scans = Scans::new(picture.frame);
+    let mut mcus = Mcus::new(sampling);
+    for top in (0..height).step_by(mcus.side) {
+        work.check()?;
+        for left in (0..width).step_by(mcus.side) {
+            let luma = mcus.luma;
+            scans.push(mcus.at::<V>(picture, &quantiser, left, top), luma);
+        }
+        scans.end_row(top);
+    }
+    Ok(scans.finish(&quantiser.tables, picture.markers))
+}
+
+/// MCUs, one after another.
+struct Mcus {
+    /// Pixels on a side.
+    side: usize,
+    /// Blocks of luma.
+    luma: usize,
+    /// All its blocks.
+    count: usize,
+    blocks: [Quantised; 6],
+    /// Pixels at an edge, with what is not there.
+    copy: [u8; STRIDE * SIDE_MAX],
+}
+
+impl Mcus {
+    fn new(sampling: Sampling) -> Self {
+        let (side, luma, count) = match sampling {
+            Sampling::Gray => (8, 1, 1),
+            Sampling::Full => (8, 1, 3),
+            Sampling::Half => (16, 4, 6),
+        };
+        Self { side, luma, count, blocks: [Quantised::EMPTY; 6], copy: [0; STRIDE * SIDE_MAX] }
+    }
+
+    /// The blocks of the one at a place.
+    #[inline(always)]
+    fn at<V: Lanes>(&mut self, picture: &Picture<'_>, quantiser: &Quantiser, left: usize, top: usize) -> &[Quantised] {
+        let blocks = &mut self.blocks[..self.count];
+        let pixels = picture.part(left, top, self.side, &mut self.copy);
+        match picture.frame.sampling {
+            Sampling::Gray => blocks::gray::<V>(pixels, &quantiser.levels, blocks),
+            Sampling::Full => blocks::whole::<V>(pixels, &quantiser.levels, blocks),
+            Sampling::Half => blocks::halved::<V>(pixels, &quantiser.levels, blocks),
+        }
+        blocks
+    }
+}
+
+impl Picture<'_> {
+    /// The pixels of an MCU; at an edge copied, its last column and row again and again.
+    #[inline(always)]
+    fn part<'a>(&'a self, left: usize, top: usize, side: usize, copy: &'a mut [u8; STRIDE * SIDE_MAX]) -> Pixels<'a> {
+        let channels = if self.frame.sampling == Sampling::Gray { 1 } else { 3 };
+        let stride = self.frame.width * channels;
+        let from = top * stride + left * channels;
+        let enough = from + (side - 1) * stride + side * 3 + PIXELS_BYTES <= self.samples.len();
+        if left + side <= self.frame.width && top + side <= self.frame.height && enough {
+            return Pixels { samples: &self.samples[from..], stride };
+        }
+        self.copied(left, top, side, channels, copy);
+        Pixels { samples: copy, stride: STRIDE }
+    }
+
+    #[inline(never)]
+    fn copied(&self, left: usize, top: usize, side: usize, channels: usize, copy: &mut [u8]) {
+        let Frame { width, height, .. } = self.frame;
+        let there = side.min(width - left) * channels;
+        for (row, out) in copy.chunks_exact_mut(STRIDE).take(side).enumerate() {
+            let from = (top + row).min(height - 1) * width * channels + left * channels;
+            out[..there].copy_from_slice(&self.samples[from..from + there]);
+            for at in there..side * channels {
+                out[at] = out[at - channels];
+            }
+        }
+    }
+}
