@@ -79,6 +79,11 @@ impl Principal {
         self.role >= role
     }
 
+    /// The categories that lists for them are of; none is all.
+    pub fn within(&self) -> Option<Vec<String>> {
+        self.categories.as_ref().map(|categories| categories.to_vec())
+    }
+
     /// Whether they may do it in a category.
     pub fn may_in(&self, category: &str) -> bool {
         self.categories.as_ref().is_none_or(|categories| categories.iter().any(|name| name == category))

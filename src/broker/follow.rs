@@ -35,6 +35,11 @@ impl Place {
     pub(super) fn beginning(info: &Info) -> Self {
         Self { log: info.created.unix_timestamp_nanos(), sequence: 0 }
     }
+
+    /// Whether nothing of the log is behind it.
+    pub(super) fn is_at_end(&self, info: &Info) -> bool {
+        self.log == info.created.unix_timestamp_nanos() && self.sequence >= info.state.last_sequence
+    }
 }
 
 /// What was found when following began.

@@ -9,10 +9,9 @@ use std::time::Duration;
 
 use async_nats::jetstream::consumer::pull::{BatchConfig, Config as Pull};
 use async_nats::jetstream::consumer::{AckPolicy, Consumer, DeliverPolicy};
-use async_nats::jetstream::context::DeleteStreamErrorKind;
 use async_nats::jetstream::message::{Acker, PublishMessage};
 use async_nats::jetstream::stream::{Config, DiscardPolicy, RetentionPolicy};
-use async_nats::jetstream::{self, AckKind, ErrorCode};
+use async_nats::jetstream::{self, AckKind};
 use bytes::Bytes;
 use futures_util::StreamExt;
 use parking_lot::Mutex;
@@ -229,17 +228,8 @@ impl Jobs {
 
     /// Makes the stream of jobs anew, with nothing in it: what is under way is no more.
     pub async fn renew(&self) -> Result<(), Error> {
-        self.broker.up()?;
-        let deleted = self.broker.context().delete_stream(self.jobs.name()).await;
-        self.jobs.doubt();
         self.lanes.lock().clear();
-        match deleted.map_err(|error| error.kind()) {
-            Ok(_) => {}
-            Err(DeleteStreamErrorKind::JetStream(said)) if said.error_code() == ErrorCode::STREAM_NOT_FOUND => {}
-            Err(DeleteStreamErrorKind::JetStream(said)) => return Err(judged(&said)),
-            Err(other) => return Err(Error::Unavailable(other.to_string())),
-        }
-        self.jobs.on(&self.broker).await
+        self.jobs.renew(&self.broker).await
     }
 
     async fn lane(&self, lane: &str) -> Result<Consumer<Pull>, Error> {

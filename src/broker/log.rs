@@ -121,6 +121,22 @@ impl Log {
         Ok(End { sequence, id })
     }
 
+    /// Whether there are messages behind a place. One of another log of the same name has all of this one's behind it.
+    pub async fn goes_beyond(&self, place: &Place) -> Result<bool, Error> {
+        let info = self.info().await?;
+        Ok(!place.is_at_end(&info))
+    }
+
+    /// Whether the broker can be reached.
+    pub fn is_up(&self) -> bool {
+        self.broker.up().is_ok()
+    }
+
+    /// Makes the log anew, without what is in it.
+    pub async fn renew(&self) -> Result<(), Error> {
+        self.stream.renew(&self.broker).await
+    }
+
     /// The place before the log's first message.
     pub async fn beginning(&self) -> Result<Place, Error> {
         Ok(Place::beginning(&self.info().await?))

@@ -2,7 +2,8 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use async_nats::jetstream::context::{CreateStreamError, CreateStreamErrorKind};
+use async_nats::jetstream::ErrorCode;
+use async_nats::jetstream::context::{CreateStreamError, CreateStreamErrorKind, DeleteStreamErrorKind};
 use async_nats::jetstream::stream::Config;
 
 use super::error::judged;
@@ -40,6 +41,20 @@ impl Ensured {
     /// Has it looked for again: where a server lost its data, it is gone.
     pub fn doubt(&self) {
         self.done.store(false, Ordering::Release);
+    }
+
+    /// Makes it anew, without its messages.
+    pub async fn renew(&self, broker: &Broker) -> Result<(), Error> {
+        broker.up()?;
+        let deleted = broker.context().delete_stream(self.name()).await;
+        self.doubt();
+        match deleted.map_err(|error| error.kind()) {
+            Ok(_) => {}
+            Err(DeleteStreamErrorKind::JetStream(said)) if said.error_code() == ErrorCode::STREAM_NOT_FOUND => {}
+            Err(DeleteStreamErrorKind::JetStream(said)) => return Err(judged(&said)),
+            Err(other) => return Err(Error::Unavailable(other.to_string())),
+        }
+        self.on(broker).await
     }
 }
 

@@ -181,14 +181,18 @@ async fn who_was_away_hears_what_was_missed_or_that_it_is_gone() {
     log.append_after(3, words(3..10)).await.unwrap();
     let (mut following, begun) = log.follow(Some(&place), SILENCE).await.unwrap();
     assert_eq!((begun, following.waiting()), (Begun::Whole, 7));
+    assert!(log.goes_beyond(following.place()).await.unwrap());
     assert_eq!(heard(&mut following).await, [3, 4, 5, 6, 7, 8, 9]);
+    assert!(!log.goes_beyond(following.place()).await.unwrap());
     log.append_after(10, words(10..1000)).await.unwrap();
     let (mut late, begun) = log.follow(Some(&place), SILENCE).await.unwrap();
     assert_eq!(begun, Begun::Broken);
     let rest = heard(&mut late).await;
     assert!(rest.len() < 900 && rest.ends_with(&[998, 999]), "{rest:?}");
     // A log of the same name that was made anew is another one, however long it is by now.
-    broker.context().delete_stream(broker.name("words")).await.unwrap();
+    log.renew().await.unwrap();
+    assert!(log.goes_beyond(&place).await.unwrap(), "all of it");
+    log.renew().await.unwrap();
     let anew = self::log(&broker, 1 << 20);
     anew.append_after(0, words(0..20)).await.unwrap();
     let (mut following, begun) = anew.follow(Some(&place), SILENCE).await.unwrap();

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
-use super::sql::{Row, Value, values, words};
+use super::sql::{Row, Value, values, within, words};
 use super::{Catalog, Error, Page, Tx};
 
 words! {
@@ -251,6 +251,8 @@ pub struct AssetFilter {
     pub prefix: Option<String>,
     /// In this state.
     pub state: Option<AssetState>,
+    /// Of one of these categories.
+    pub within: Option<Vec<String>>,
 }
 
 impl Catalog {
@@ -308,6 +310,7 @@ impl Catalog {
             given.push(id.into());
             sql += &format!(" AND (category > ${at} OR id > ${})", given.len());
         }
+        sql += &within("category", filter.within.as_deref(), &mut given);
         given.push(Value::from(limit + 1));
         sql += &format!(" ORDER BY category, id LIMIT ${}", given.len());
         let assets = self.read(sql, given).await?.into_iter().map(Asset::read).collect::<Result<Vec<_>, _>>()?;

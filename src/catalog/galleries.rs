@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::sql::{Row, values};
+use super::sql::{Row, values, within};
 use super::{Catalog, Error, NewEvent, Page, Tx, id};
 
 /// A gallery.
@@ -127,20 +127,25 @@ impl Catalog {
         Ok(Page::of(galleries, limit, |gallery| gallery.id.clone()))
     }
 
-    /// A gallery's assets in its order. The cursor is the place of the last one.
+    /// A gallery's assets in its order, those of some categories or all. The cursor is the place of the last one.
     pub async fn gallery_items(
         &self,
         owner: Option<&str>,
         id: &str,
+        categories: Option<&[String]>,
         cursor: Option<&str>,
         limit: u32,
     ) -> Result<Page<Item>, Error> {
         self.gallery(owner, id).await?;
         let after: i64 = cursor.and_then(|cursor| cursor.parse().ok()).unwrap_or(-1);
-        let sql = "SELECT place, category, asset FROM gallery_items WHERE gallery = $1 AND place > $2
-             ORDER BY place LIMIT $3";
+        let mut given = values![id, after, limit + 1];
+        let within = within("category", categories, &mut given);
+        let sql = format!(
+            "SELECT place, category, asset FROM gallery_items WHERE gallery = $1 AND place > $2{within}
+             ORDER BY place LIMIT $3"
+        );
         let mut items = Vec::new();
-        for row in self.read(sql, values![id, after, limit + 1]).await? {
+        for row in self.read(sql, given).await? {
             let mut at = row.cells();
             items.push((at.int()?, (at.text()?, at.text()?)));
         }
@@ -207,8 +212,10 @@ impl Tx {
                 self.run("UPDATE galleries SET name = $2 WHERE id = $1", values![&gallery.id, name]).await.map(drop)
             }
             GalleryChange::Cover(cover) => {
-                if let Some(item) = &cover {
-                    self.owned(gallery, item).await?;
+                if let Some(item) = &cover
+                    && !self.items(gallery).await?.contains(item)
+                {
+                    return Err(Error::State("a cover is one of the gallery's assets; put it in first".to_owned()));
                 }
                 let (category, asset) = cover.unzip();
                 let sql = "UPDATE galleries SET cover_category = $2, cover_asset = $3 WHERE id = $1";
@@ -257,7 +264,7 @@ impl Tx {
         self.rows(sql, values![&gallery.id]).await?.into_iter().map(read).collect()
     }
 
-    /// Writes the items anew, so that their places count from 0 without gaps.
+    /// Writes the items anew, so that their places count from 0 without gaps. A cover that is none of them is none any more.
     async fn put_items(&mut self, gallery: &Gallery, mut items: Vec<Item>) -> Result<(), Error> {
         let mut seen = std::collections::HashSet::new();
         items.retain(|item| seen.insert(item.clone()));
@@ -269,6 +276,8 @@ impl Tx {
             let sql = "INSERT INTO gallery_items (gallery, category, asset, owner, place) VALUES ($1, $2, $3, $4, $5)";
             self.run(sql, values![&gallery.id, category, asset, &gallery.owner, place]).await?;
         }
-        Ok(())
+        let sql = "UPDATE galleries SET cover_category = NULL, cover_asset = NULL WHERE id = $1 AND NOT EXISTS
+             (SELECT 1 FROM gallery_items WHERE gallery = $1 AND category = cover_category AND asset = cover_asset)";
+        self.run(sql, values![&gallery.id]).await.map(drop)
     }
 }

@@ -3,7 +3,7 @@
 
 use serde_json::{Value as Json, json};
 
-use super::sql::{Cells, Row, Value, values};
+use super::sql::{Cells, Row, Value, values, within};
 use super::{Catalog, Error, JobState, Kind, NewEvent, Page, Priority, Tx, id};
 
 /// What a job is about.
@@ -203,6 +203,8 @@ pub struct JobFilter {
     pub asset: Option<String>,
     /// Parts of this batch.
     pub parent: Option<String>,
+    /// About assets of one of these categories, or of none.
+    pub within: Option<Vec<String>>,
 }
 
 impl Catalog {
@@ -236,6 +238,7 @@ impl Catalog {
                 sql += &format!(" AND {condition} ${}", given.len());
             }
         }
+        sql += &within("category", filter.within.as_deref(), &mut given);
         given.push(Value::from(limit + 1));
         sql += &format!(" ORDER BY id DESC LIMIT ${}", given.len());
         let jobs = self.read(sql, given).await?.into_iter().map(Job::read).collect::<Result<Vec<_>, _>>()?;

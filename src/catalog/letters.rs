@@ -1,7 +1,7 @@
 //! Dead letters: jobs that failed for good, kept until somebody asks for them again or throws them away.
 
 use super::jobs::{COLUMNS, Job};
-use super::sql::{Row, values};
+use super::sql::{Row, values, within};
 use super::{Catalog, Error, Page};
 
 /// A dead letter.
@@ -30,14 +30,22 @@ impl Letter {
 }
 
 impl Catalog {
-    /// Dead letters, the youngest job first.
-    pub async fn letters(&self, owner: Option<&str>, cursor: Option<&str>, limit: u32) -> Result<Page<Letter>, Error> {
+    /// Dead letters, the youngest job first; with categories, those about assets of one of them, or of none.
+    pub async fn letters(
+        &self,
+        owner: Option<&str>,
+        categories: Option<&[String]>,
+        cursor: Option<&str>,
+        limit: u32,
+    ) -> Result<Page<Letter>, Error> {
+        let mut given = values![owner, cursor, limit + 1];
+        let within = within("j.category", categories, &mut given);
         let sql = format!(
             "SELECT {} FROM dead_letters d JOIN jobs j ON j.id = d.job
-             WHERE ($1 IS NULL OR d.owner = $1) AND ($2 IS NULL OR d.job < $2) ORDER BY d.job DESC LIMIT $3",
+             WHERE ($1 IS NULL OR d.owner = $1) AND ($2 IS NULL OR d.job < $2){within} ORDER BY d.job DESC LIMIT $3",
             columns()
         );
-        let rows = self.read(sql, values![owner, cursor, limit + 1]).await?;
+        let rows = self.read(sql, given).await?;
         let letters = rows.into_iter().map(Letter::read).collect::<Result<Vec<_>, _>>()?;
         Ok(Page::of(letters, limit, |letter| letter.job.id.clone()))
     }

@@ -75,6 +75,17 @@ impl<T: Into<Self>> From<Option<T>> for Value {
     }
 }
 
+/// ` AND (column IS NULL OR column IN ($3, $4))`, and its parameters: rows of these categories, and of none; nothing for all.
+pub fn within(column: &str, categories: Option<&[String]>, given: &mut Vec<Value>) -> String {
+    let Some(categories) = categories else { return String::new() };
+    let places = categories.iter().map(|name| {
+        given.push(name.into());
+        format!("{column} = ${}", given.len())
+    });
+    let any: Vec<String> = std::iter::once(format!("{column} IS NULL")).chain(places).collect();
+    format!(" AND ({})", any.join(" OR "))
+}
+
 /// Parameters: `values![id, owner, now]`.
 macro_rules! values {
     ($($value:expr),* $(,)?) => { vec![$($crate::catalog::sql::Value::from($value)),*] };

@@ -353,7 +353,7 @@ async fn galleries_keep_their_order_and_their_revision(make: Make) {
     }
     let item = |name: &str| ("shoes".to_owned(), name.to_owned());
     let names = async |id: &str| -> String {
-        let page = catalog.gallery_items(Some("ann"), id, None, 10).await.unwrap();
+        let page = catalog.gallery_items(Some("ann"), id, None, None, 10).await.unwrap();
         page.items.into_iter().map(|(_, name)| name).collect()
     };
     let gallery = catalog.create_gallery("ann", "summer").await.unwrap();
@@ -368,6 +368,8 @@ async fn galleries_keep_their_order_and_their_revision(make: Make) {
     change(None, GalleryChange::Order(vec![item("a")])).await.unwrap();
     assert_eq!(names(&gallery.id).await, "acb");
     change(None, GalleryChange::Cover(Some(item("c")))).await.unwrap();
+    let outside = change(None, GalleryChange::Cover(Some(item("d")))).await;
+    assert!(matches!(outside, Err(Error::State(_))), "{outside:?}");
     catalog.accept(accept("bob", "x", "x")).await.unwrap();
     let foreign = change(None, GalleryChange::Add { items: vec![item("x")], at: None }).await;
     assert!(matches!(foreign, Err(Error::NotFound)), "another owner's asset");
@@ -376,9 +378,16 @@ async fn galleries_keep_their_order_and_their_revision(make: Make) {
     catalog.finish_delete(&catalog.job(None, &id).await.unwrap()).await.unwrap();
     let after = catalog.gallery(None, &gallery.id).await.unwrap();
     assert_eq!((after.cover, after.items, after.revision), (None, 2, 5), "a deleted asset leaves its galleries");
-    let first = catalog.gallery_items(None, &gallery.id, None, 1).await.unwrap();
-    let rest = catalog.gallery_items(None, &gallery.id, first.next.as_deref(), 1).await.unwrap();
+    let first = catalog.gallery_items(None, &gallery.id, None, None, 1).await.unwrap();
+    let rest = catalog.gallery_items(None, &gallery.id, None, first.next.as_deref(), 1).await.unwrap();
     assert_eq!((first.items[0].1.as_str(), rest.items[0].1.as_str(), rest.next), ("a", "b", None));
+    for (category, seen) in [("shoes", 2), ("hats", 0)] {
+        let within = [category.to_owned()];
+        assert_eq!(catalog.gallery_items(None, &gallery.id, Some(&within), None, 9).await.unwrap().items.len(), seen);
+    }
+    change(None, GalleryChange::Cover(Some(item("b")))).await.unwrap();
+    assert!(change(None, GalleryChange::Remove(vec![item("a")])).await.unwrap().cover.is_some());
+    assert!(change(None, GalleryChange::Remove(vec![item("b")])).await.unwrap().cover.is_none(), "it was taken out");
 }
 
 async fn lists_are_read_page_by_page(make: Make) {
@@ -396,6 +405,15 @@ async fn lists_are_read_page_by_page(make: Make) {
         }
     }
     assert_eq!(names, ["a", "b", "b/c", "d", "e"]);
+    for (category, seen) in [("shoes", 2), ("hats", 0)] {
+        let filter = AssetFilter { within: Some(vec![category.to_owned()]), ..Default::default() };
+        let page = catalog.assets(Some("ann"), &filter, None, 2).await.unwrap();
+        assert_eq!(
+            (page.items.len(), page.next.is_some()),
+            (seen, seen > 0),
+            "a key's scope is no sieve behind a page"
+        );
+    }
     let filter = AssetFilter { prefix: Some("b".to_owned()), ..Default::default() };
     assert_eq!(catalog.assets(None, &filter, None, 10).await.unwrap().items.len(), 2);
     let first = catalog.jobs(None, &JobFilter::default(), None, 3).await.unwrap();

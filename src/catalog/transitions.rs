@@ -287,7 +287,9 @@ impl Tx {
     /// So many parts of a batch have ended; with its last one the batch has too.
     pub(super) async fn parts_ended(&mut self, parent: &str, done: i64, failed: i64) -> Result<(), Error> {
         self.run(
-            "UPDATE jobs SET done = done + $2, failed = failed + $3, revision = revision + 1 WHERE id = $1",
+            // A batch was begun when the first of its parts was.
+            "UPDATE jobs SET done = done + $2, failed = failed + $3, revision = revision + 1, started_ms =
+                 COALESCE(started_ms, (SELECT MIN(part.started_ms) FROM jobs part WHERE part.parent = $1)) WHERE id = $1",
             values![parent, done, failed],
         )
         .await?;

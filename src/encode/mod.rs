@@ -10,6 +10,7 @@ mod exif;
 mod gif;
 mod jpeg;
 mod palette;
+mod planes;
 mod png;
 mod riff;
 mod strip;

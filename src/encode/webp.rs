@@ -1,7 +1,7 @@
 //! WebP, still and animated, by libwebp.
 //!
-//! Method [`METHOD`]: half of method 4's CPU for 3 % more bytes. RGB goes straight to libwebp's planes. The encoder asks
-//! the deadline as it goes, by its progress hook.
+//! Method [`METHOD`]: half of method 4's CPU for 3 % more bytes. Opaque pictures come to libwebp as [`planes`](super::planes), which
+//! are made in a fraction of its own conversion's time. The encoder asks the deadline as it goes, by its progress hook.
 //!
 //! libwebp is the one that `libwebp-sys` 0.9 carries. The current one, of `libwebp-sys` 0.14, makes byte for byte the same lossy
 //! files in the same time (twelve photos at 800 and 1200 pixels, methods 0 to 4), and lossless ones 3 to 14 % quicker. Sharp YUV
@@ -14,6 +14,7 @@ use std::ptr;
 use libwebp_sys as ffi;
 
 use super::palette::rgba;
+use super::planes::{self, Planes};
 use super::riff::{self, Chunk};
 use super::{Animation, Effort, Error, Settings};
 use crate::base::{Format, Size, Work};
@@ -21,6 +22,10 @@ use crate::pixels::{Frame, Layout, Picture};
 
 /// libwebp's effort, 0 to 6.
 const METHOD: c_int = 2;
+
+/// What is added to libwebp's own scale: at 1200 pixels a photo then scores at `q_80` what the best of other servers make of theirs
+/// (75.7, two photos), for 1.2 % more bytes than without.
+const FINER: f32 = 0.35;
 
 /// libwebp's effort for lossless pictures, method and quality: its own preset 2 of 9, since a variant is made while somebody
 /// waits. Here quality is how hard it tries, not how well it looks.
@@ -70,7 +75,7 @@ fn failed(what: String) -> Error {
 
 fn config(settings: &Settings) -> Result<ffi::WebPConfig, Error> {
     let mut config = ffi::WebPConfig::new().map_err(|()| failed("version mismatch".into()))?;
-    config.quality = f32::from(settings.quality.clamp(1, 100));
+    config.quality = (f32::from(settings.quality.clamp(1, 100)) + FINER).min(100.0);
     config.method = METHOD;
     config.thread_level = 0;
     if settings.lossless {
@@ -89,9 +94,10 @@ fn config(settings: &Settings) -> Result<ffi::WebPConfig, Error> {
     Ok(config)
 }
 
-/// libwebp's copy of a picture, freed with it.
+/// What libwebp reads of a picture: a copy of its own, freed with it, or planes of ours.
 struct Source<'a> {
     raw: ffi::WebPPicture,
+    _planes: Option<Planes>,
     _work: &'a Work,
 }
 
@@ -104,7 +110,18 @@ impl<'a> Source<'a> {
         raw.height = picture.size.height as c_int;
         raw.progress_hook = Some(go_on);
         raw.user_data = ptr::from_ref(work).cast_mut().cast();
-        let mut source = Self { raw, _work: work };
+        let opaque = matches!(picture.layout, Layout::Rgb | Layout::Gray);
+        if opaque && !settings.lossless {
+            let (pixels, _) = planes::rgb(&samples, picture.layout, picture.size);
+            let planes = Planes::video(&pixels, picture.size);
+            let [luma, cb, cr] = &planes.values;
+            // libwebp only reads them.
+            (raw.y, raw.u, raw.v) = (luma.as_ptr().cast_mut(), cb.as_ptr().cast_mut(), cr.as_ptr().cast_mut());
+            (raw.y_stride, raw.uv_stride) = (raw.width, planes.colour_width() as c_int);
+            raw.colorspace = ffi::WebPEncCSP::WEBP_YUV420;
+            return Ok(Self { raw, _planes: Some(planes), _work: work });
+        }
+        let mut source = Self { raw, _planes: None, _work: work };
         let wide: Vec<u8>;
         let (pixels, channels): (&[u8], c_int) = match picture.layout {
             Layout::Rgb => (&samples, 3),

@@ -318,6 +318,7 @@ impl From<&ingest::Error> for Problem {
                 refused(StatusCode::CONFLICT, "no-signed-uploads", "The store of originals is no bucket")
             }
             ingest::Error::NotPut => refused(StatusCode::CONFLICT, "not-put", "Nothing was put yet"),
+            ingest::Error::Expired => refused(StatusCode::GONE, "upload-expired", "The upload is over"),
         }
     }
 }

@@ -61,6 +61,9 @@ pub enum Error {
     /// What was offered is not there yet.
     #[error("nothing was put at the signed URL yet")]
     NotPut,
+    /// What was offered did not come in time.
+    #[error("the upload was not completed in time, and what was put is gone; ask for another")]
+    Expired,
 }
 
 impl Error {
@@ -81,7 +84,7 @@ impl Error {
             Self::Catalog(catalog::Error::Full { .. }) => "full",
             Self::Catalog(_) => "catalog",
             Self::Fetch(_) | Self::FetchStatus(_) => "fetch",
-            Self::NoOffers | Self::NotPut => "not-put",
+            Self::NoOffers | Self::NotPut | Self::Expired => "not-put",
         }
     }
 }

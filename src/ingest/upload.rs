@@ -73,9 +73,12 @@ impl Ingest {
     /// as the first did.
     ///
     /// # Errors
-    /// [`Error::NotPut`] while nothing is there.
+    /// [`Error::NotPut`] while nothing is there; [`Error::Expired`] once clean-up took it.
     pub async fn complete(&self, owner: Option<&str>, id: &str, trace: Option<String>) -> Result<Taken, Error> {
         let upload = self.parts.catalog.upload(owner, id).await?;
+        if upload.state == UploadState::Aborted {
+            return Err(Error::Expired);
+        }
         let order = Order {
             owner: upload.owner.clone(),
             category: upload.category,

@@ -81,10 +81,11 @@ impl Queue for Embedded {
     fn letters<'a>(
         &'a self,
         owner: Option<&'a str>,
+        categories: Option<&'a [String]>,
         cursor: Option<&'a str>,
         limit: u32,
     ) -> BoxFuture<'a, Result<Page<Letter>, Error>> {
-        Box::pin(self.catalog.letters(owner, cursor, limit))
+        Box::pin(self.catalog.letters(owner, categories, cursor, limit))
     }
 
     fn letter<'a>(&'a self, owner: Option<&'a str>, id: &'a str) -> BoxFuture<'a, Result<Letter, Error>> {

@@ -92,10 +92,11 @@ pub trait Queue: Send + Sync + std::fmt::Debug {
     fn cancel<'a>(&'a self, owner: Option<&'a str>, id: &'a str) -> BoxFuture<'a, Result<Job, Error>>;
     /// Queues a job again that failed or was cancelled.
     fn retry<'a>(&'a self, owner: Option<&'a str>, id: &'a str) -> BoxFuture<'a, Result<Job, Error>>;
-    /// Dead letters, the youngest first.
+    /// Dead letters, the youngest first; with categories, those about assets of one of them, or of none.
     fn letters<'a>(
         &'a self,
         owner: Option<&'a str>,
+        categories: Option<&'a [String]>,
         cursor: Option<&'a str>,
         limit: u32,
     ) -> BoxFuture<'a, Result<Page<Letter>, Error>>;

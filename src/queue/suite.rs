@@ -190,7 +190,7 @@ pub(crate) async fn failures_are_tried_again_then_dead(make: Make) {
     assert_eq!(bench.state(&id).await, JobState::Failed);
     (bench.advance)(60 * MINUTE).await;
     assert!(bench.claim(1).await.is_empty());
-    assert_eq!(bench.queue.letters(None, None, 10).await.unwrap().items.len(), 1);
+    assert_eq!(bench.queue.letters(None, None, None, 10).await.unwrap().items.len(), 1);
 }
 
 pub(crate) async fn a_broken_image_is_dead_at_once(make: Make) {
@@ -208,10 +208,15 @@ pub(crate) async fn dead_letters_can_be_read_requeued_and_discarded(make: Make) 
     for claimed in bench.claim(3).await {
         bench.fail(&claimed, false).await;
     }
-    let page = bench.queue.letters(Some("ann"), None, 2).await.unwrap();
-    let rest = bench.queue.letters(Some("ann"), page.next.as_deref(), 2).await.unwrap();
+    let page = bench.queue.letters(Some("ann"), None, None, 2).await.unwrap();
+    let rest = bench.queue.letters(Some("ann"), None, page.next.as_deref(), 2).await.unwrap();
     assert_eq!((page.items.len(), rest.items.len()), (2, 1));
-    assert!(bench.queue.letters(Some("bob"), None, 2).await.unwrap().items.is_empty());
+    for (category, seen) in [("shoes", 2), ("hats", 0)] {
+        let within = [category.to_owned()];
+        let page = bench.queue.letters(Some("ann"), Some(&within), None, 2).await.unwrap();
+        assert_eq!((page.items.len(), page.next.is_some()), (seen, seen > 0), "{category}");
+    }
+    assert!(bench.queue.letters(Some("bob"), None, None, 2).await.unwrap().items.is_empty());
     assert!(matches!(bench.queue.requeue(Some("bob"), &ids[0]).await, Err(Error::NotFound)));
     assert!(matches!(bench.queue.discard(Some("bob"), &ids[0]).await, Err(Error::NotFound)));
     let letter = bench.queue.letter(Some("ann"), &ids[0]).await.unwrap();
@@ -357,9 +362,12 @@ pub(crate) async fn a_batch_ends_with_its_parts(make: Make) {
     assert_eq!((whole().await.kind, whole().await.state, whole().await.total), (Kind::Batch, JobState::Processing, 3));
     let parts = bench.claim(5).await;
     assert_eq!(parts.len(), 3, "the batch itself is nobody's work");
+    assert_eq!(whole().await.started_ms, None);
     bench.complete(&parts[0]).await;
     bench.complete(&parts[1]).await;
     assert_eq!((whole().await.done, whole().await.state), (2, JobState::Processing));
+    let begun = parts.iter().filter_map(|part| part.started_ms).min();
+    assert!(begun.is_some() && whole().await.started_ms == begun, "with the first of its parts");
     bench.fail(&parts[2], false).await;
     let failed = whole().await;
     assert_eq!((failed.state, failed.done, failed.failed), (JobState::Failed, 2, 1));

@@ -4,7 +4,7 @@
 //! behind it may pass, at most [`OVERTAKES_MAX`] times.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -26,6 +26,16 @@ struct Inner {
     waiters_max: usize,
     wait_max: Duration,
     state: Mutex<State>,
+    spare: OnceLock<Spare>,
+}
+
+/// Gives back what is held for no work under way.
+struct Spare(Box<dyn Fn() + Send + Sync>);
+
+impl std::fmt::Debug for Spare {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Spare")
+    }
 }
 
 #[derive(Debug, Default)]
@@ -52,7 +62,17 @@ pub struct Charge {
 impl Budget {
     /// A budget of `bytes_max`, for which at most `waiters_max` may wait, each at most `wait_max`.
     pub fn new(bytes_max: u64, waiters_max: usize, wait_max: Duration) -> Self {
-        Self(Arc::new(Inner { bytes_max, waiters_max, wait_max, state: Mutex::default() }))
+        Self(Arc::new(Inner { bytes_max, waiters_max, wait_max, state: Mutex::default(), spare: OnceLock::new() }))
+    }
+
+    /// Names what gives back what is held for no work under way, once: called when somebody has to wait.
+    pub fn spare_by(&self, give_back: impl Fn() + Send + Sync + 'static) {
+        drop(self.0.spare.set(Spare(Box::new(give_back))));
+    }
+
+    /// Whether somebody waits.
+    pub fn is_short(&self) -> bool {
+        !self.0.state.lock().queue.is_empty()
     }
 
     /// The whole budget in bytes.
@@ -105,6 +125,9 @@ impl Budget {
             state.queue.push_back(Waiter { bytes, ready });
             waiting
         };
+        if let Some(spare) = self.0.spare.get() {
+            (spare.0)();
+        }
         self.admit();
         match tokio::time::timeout(self.0.wait_max.min(deadline.left()), waiting).await {
             Ok(Ok(charge)) => Ok(charge),

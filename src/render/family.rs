@@ -9,6 +9,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use parking_lot::Mutex;
 
 use super::order::{self, Order, Rendered};
@@ -96,14 +97,20 @@ impl Group {
 }
 
 fn same_source(one: &Order, other: &Order) -> bool {
-    one.source.as_ptr() == other.source.as_ptr()
-        && one.source.len() == other.source.len()
-        && one.header == other.header
+    one.header == other.header
         && one.scale() == other.scale()
         && one.limits == other.limits
+        && same_bytes(&one.source, &other.source)
+}
+
+/// Whether two sources are the same, which may have been read one after the other.
+pub(super) fn same_bytes(one: &Bytes, other: &Bytes) -> bool {
+    // Every byte is looked at only where they lie apart.
+    one.as_ptr_range() == other.as_ptr_range() || one == other
 }
 
 /// A variant whose picture is there.
+#[derive(Debug)]
 pub struct Ready {
     picture: Arc<Picture>,
     geometry: Geometry,
@@ -112,6 +119,16 @@ pub struct Ready {
 }
 
 impl Ready {
+    /// The same picture for another variant, which has not taken the time that it took.
+    pub(super) fn again(&self) -> Self {
+        let (picture, geometry) = (self.picture.clone(), self.geometry.clone());
+        Self { picture, geometry, damaged: self.damaged, stages: Stages::default() }
+    }
+
+    pub(super) fn picture_bytes(&self) -> u64 {
+        self.picture.bytes()
+    }
+
     /// Encodes it. `order` is the one that it was made ready for.
     pub fn encode(self, order: &Order, work: &Work) -> Result<Rendered, Error> {
         let rendered = still::encoded(order, &self.picture, self.damaged, self.stages, work)?;
@@ -119,14 +136,30 @@ impl Ready {
     }
 }
 
-/// A picture to make, and whom for.
-struct Shown<'a> {
+/// What an order shows of its original, without what only encoders look at.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Sight {
     geometry: Geometry,
-    /// Without what only encoders look at.
-    key: Plan,
-    plan: &'a Plan,
+    plan: Plan,
     light: Light,
     flatten: Option<[u8; 3]>,
+}
+
+impl Sight {
+    /// Of an order.
+    pub fn of(order: &Order) -> Result<Self, Error> {
+        let (geometry, plan) = (order.geometry()?, seen(&order.plan));
+        // Nothing is behind a picture that is opaque and covers its canvas.
+        let opaque = !order.header.alpha && geometry.canvas.pixels() == geometry.scaled.pixels();
+        let flatten = still::flatten(order).filter(|_| !opaque);
+        Ok(Self { geometry, plan, light: order.look.light, flatten })
+    }
+}
+
+/// A picture to make, and whom for.
+struct Shown<'a> {
+    sight: Sight,
+    plan: &'a Plan,
     work: Work,
     members: Vec<usize>,
 }
@@ -137,8 +170,8 @@ pub fn ready(members: &[(&Order, &Work)]) -> Result<Vec<Result<Ready, Refused>>,
     let shown = shown(members)?;
     let Some((first, _)) = members.first() else { return Ok(Vec::new()) };
     let mut steps: Vec<Steps> =
-        shown.iter().map(|one| Steps::new(&one.geometry, one.plan, one.light, &one.work)).collect();
-    let wanted = still::wanted(first, &shown[0].geometry);
+        shown.iter().map(|one| Steps::new(&one.sight.geometry, one.plan, one.sight.light, &one.work)).collect();
+    let wanted = still::wanted(first, &shown[0].sight.geometry);
     let cut = shared(members)?;
     let begun = Instant::now();
     let placed = steps.iter_mut().map(|steps| Some(Placed { steps, scale: wanted.scale, bytes: 0 }));
@@ -156,7 +189,7 @@ pub fn ready(members: &[(&Order, &Work)]) -> Result<Vec<Result<Ready, Refused>>,
     let mut ready: Vec<Result<Ready, Refused>> = members.iter().map(|_| Err(Refused::Cancelled)).collect();
     for ((one, steps), left) in shown.iter().zip(steps).zip(left) {
         let (begun, rows) = (Instant::now(), steps.time());
-        let picture = if left { None } else { steps.finish(one.flatten).ok() };
+        let picture = if left { None } else { steps.finish(one.sight.flatten).ok() };
         let Some(picture) = picture else {
             for at in &one.members {
                 ready[*at] = Err(members[*at].1.check().err().map_or(Refused::Cancelled, Refused::from));
@@ -167,7 +200,8 @@ pub fn ready(members: &[(&Order, &Work)]) -> Result<Vec<Result<Ready, Refused>>,
         noted(&mut stages, Stage::Transform, rows + begun.elapsed());
         let picture = Arc::new(still::finished(picture, &mut stages));
         for at in &one.members {
-            ready[*at] = Ok(Ready { picture: picture.clone(), geometry: one.geometry.clone(), damaged, stages });
+            let geometry = one.sight.geometry.clone();
+            ready[*at] = Ok(Ready { picture: picture.clone(), geometry, damaged, stages });
         }
     }
     Ok(ready)
@@ -189,22 +223,10 @@ fn shared(members: &[(&Order, &Work)]) -> Result<Option<Cut>, Error> {
 fn shown<'a>(members: &[(&'a Order, &Work)]) -> Result<Vec<Shown<'a>>, Error> {
     let mut all: Vec<Shown> = Vec::new();
     for (at, (order, work)) in members.iter().enumerate() {
-        let (geometry, flatten, light) = (order.geometry()?, still::flatten(order), order.look.light);
-        let key = seen(&order.plan);
-        let same = |one: &&mut Shown| {
-            one.geometry == geometry && one.key == key && one.light == light && one.flatten == flatten
-        };
-        match all.iter_mut().find(same) {
+        let sight = Sight::of(order)?;
+        match all.iter_mut().find(|one| one.sight == sight) {
             Some(one) => one.members.push(at),
-            None => all.push(Shown {
-                geometry,
-                key,
-                plan: &order.plan,
-                light,
-                flatten,
-                work: (*work).clone(),
-                members: vec![at],
-            }),
+            None => all.push(Shown { sight, plan: &order.plan, work: (*work).clone(), members: vec![at] }),
         }
     }
     // A picture goes on for the last of those that wait for it.
@@ -328,6 +350,11 @@ mod tests {
         let orders = orders("samples/mountains.jpg", &wanted);
         let orders: Vec<&Order> = orders.iter().collect();
         assert_eq!(groups(&orders), [vec![0, 1], vec![2, 3], vec![4]]);
+        let mut again = orders[1].clone();
+        again.source = bytes::Bytes::copy_from_slice(&again.source);
+        assert_eq!(groups(&[orders[0], &again]), [[0, 1]], "read twice, the same");
+        again.source = bytes::Bytes::copy_from_slice(&again.source[1..]);
+        assert_eq!(groups(&[orders[0], &again]), [[0], [1]]);
         assert_eq!(groups(&orders[..1]), [[0]]);
     }
 

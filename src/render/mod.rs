@@ -5,6 +5,7 @@
 //!
 //! Always true: memory is charged before it is used, and waiting work holds none.
 
+mod album;
 pub mod animation;
 pub mod budget;
 pub mod family;
@@ -106,7 +107,14 @@ impl Renderer {
     /// Of a budget and a pool.
     pub fn new(budget: Budget, pool: Pool) -> Self {
         let pool = Arc::new(pool);
-        Self { budget, siblings: Siblings::new(pool.clone()), pool }
+        let siblings = Siblings::new(pool.clone(), budget.clone());
+        let held = Arc::downgrade(&siblings);
+        budget.spare_by(move || {
+            if let Some(siblings) = held.upgrade() {
+                siblings.forget();
+            }
+        });
+        Self { budget, siblings, pool }
     }
 
     /// A seat for who is on the way to a variant of an original; see [`Renderer::variant`].

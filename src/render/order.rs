@@ -53,7 +53,7 @@ pub struct Qualities {
 
 impl Default for Qualities {
     fn default() -> Self {
-        Self { jpeg: 69, webp: 81, avif: 60 }
+        Self { jpeg: 69, webp: 80, avif: 60 }
     }
 }
 

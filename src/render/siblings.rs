@@ -2,7 +2,8 @@
 //!
 //! Who is on the way to a variant takes a [`Seat`] when its flight begins. When it comes to render it waits for the others of its
 //! original that are still on their way, at most [`WAIT`]; one that is alone waits for nobody. Then all that have come are done
-//! by [`family`]. What comes while they wait for a thread goes with them.
+//! by [`family`]. What comes while they wait for a thread goes with them, and what comes while they are made takes from the [`Album`] what
+//! shows the same picture.
 
 use std::collections::{HashMap, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -13,9 +14,10 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
+use super::album::{Album, Pages};
 use super::family::{self, Ready};
 use super::order::{self, Order, Rendered};
-use super::{Charge, Error, Pool, Refused, Urgency};
+use super::{Budget, Charge, Error, Pool, Refused, Urgency};
 use crate::base::{AssetDigest, Stage, Work};
 
 /// How long a variant that could be rendered waits for others of its original that are on their way.
@@ -29,6 +31,7 @@ const CHEAP_PIXELS_MAX: u64 = 3 << 19;
 #[derive(Debug)]
 pub struct Siblings {
     pool: Arc<Pool>,
+    budget: Budget,
     meetings: Mutex<HashMap<AssetDigest, Meeting>>,
 }
 
@@ -38,6 +41,10 @@ struct Meeting {
     /// How many are on their way.
     coming: usize,
     waiting: Vec<Waiting>,
+    /// How many are being made.
+    making: usize,
+    /// What they have made, for as long as somebody is there, and nobody waits for memory.
+    album: Album,
     /// Whether a thread was asked to take the waiting ones that somebody waits for, and all.
     called: [bool; 2],
 }
@@ -52,6 +59,33 @@ struct Waiting {
     since: Instant,
     span: tracing::Span,
     done: oneshot::Sender<Result<Rendered, Error>>,
+    /// Once it is being made.
+    place: Option<Place>,
+}
+
+/// Counts one as being made, until it is dropped.
+#[derive(Debug)]
+struct Place {
+    siblings: Arc<Siblings>,
+    original: AssetDigest,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut meetings = self.siblings.meetings.lock();
+        let Some(meeting) = meetings.get_mut(&self.original) else { return };
+        meeting.making -= 1;
+        let over = if meeting.is_over() { meetings.remove(&self.original) } else { None };
+        drop(meetings);
+        // What it held is given back to others, who must not find the meetings locked.
+        drop(over);
+    }
+}
+
+impl Meeting {
+    fn is_over(&self) -> bool {
+        self.coming == 0 && self.waiting.is_empty() && self.making == 0 && self.called == [false; 2]
+    }
 }
 
 /// A place among those who are on the way to a variant of one original.
@@ -63,9 +97,16 @@ pub struct Seat {
 }
 
 impl Siblings {
-    /// Of the threads that render.
-    pub fn new(pool: Arc<Pool>) -> Arc<Self> {
-        Arc::new(Self { pool, meetings: Mutex::default() })
+    /// Of the threads that render, and of the memory that they are charged for.
+    pub fn new(pool: Arc<Pool>, budget: Budget) -> Arc<Self> {
+        Arc::new(Self { pool, budget, meetings: Mutex::default() })
+    }
+
+    /// Forgets all pictures.
+    pub fn forget(&self) {
+        let albums: Vec<Album> =
+            self.meetings.lock().values_mut().map(|meeting| std::mem::take(&mut meeting.album)).collect();
+        drop(albums);
     }
 
     /// Takes a seat: its owner is on the way until it renders or drops it.
@@ -92,43 +133,74 @@ impl Siblings {
     }
 
     /// Those who have come and still want something. Work ahead of time takes what is urgent along, not the other way round.
-    fn leave(&self, original: AssetDigest, urgency: Urgency) -> Vec<Waiting> {
+    fn leave(self: &Arc<Self>, original: AssetDigest, urgency: Urgency) -> Vec<Waiting> {
         let mut meetings = self.meetings.lock();
         let Some(meeting) = meetings.get_mut(&original) else { return Vec::new() };
         meeting.called[urgency as usize] = false;
         let taken = |one: &mut Waiting| urgency == Urgency::Ahead || one.urgency == Urgency::Live;
         let mut taken: Vec<Waiting> = meeting.waiting.extract_if(.., taken).collect();
-        if meeting.coming == 0 && meeting.waiting.is_empty() {
-            meetings.remove(&original);
-        }
+        meeting.making += taken.len();
+        let over = if meeting.is_over() { meetings.remove(&original) } else { None };
         drop(meetings);
+        drop(over);
+        for one in &mut taken {
+            one.place = Some(Place { siblings: self.clone(), original });
+        }
         taken.retain(|one| !one.done.is_closed());
         taken.sort_by_key(|one| one.urgency as usize);
         taken
     }
 
+    /// Pictures that were made a moment ago.
+    fn pages(&self, original: AssetDigest) -> Pages {
+        self.meetings.lock().get(&original).map(|meeting| meeting.album.pages()).unwrap_or_default()
+    }
+
+    /// Whether others of an original are there than so many that are being made.
+    fn are_others(&self, original: AssetDigest, making: usize) -> bool {
+        let meetings = self.meetings.lock();
+        let Some(meeting) = meetings.get(&original) else { return false };
+        meeting.coming + meeting.waiting.len() + meeting.making > making
+    }
+
     /// Does what has come, on a thread of the pool; what shares no decode goes to other threads.
     fn take(self: &Arc<Self>, original: AssetDigest, urgency: Urgency) {
-        let mut all: Vec<Option<Waiting>> = self.leave(original, urgency).into_iter().map(Some).collect();
+        let pages = self.pages(original);
+        let (mut found, mut all) = (VecDeque::new(), Vec::new());
+        for one in self.leave(original, urgency) {
+            match pages.find(&one.order) {
+                Some(ready) => found.push_back((one, Ok(ready))),
+                None => all.push(Some(one)),
+            }
+        }
+        drop(pages);
         let orders: Vec<&Order> = all.iter().flatten().map(|one| &one.order).collect();
         let groups = family::groups(&orders);
         let parts = groups.into_iter().map(|group| group.into_iter().filter_map(|at| all[at].take()).collect());
         let threads = 1 + self.pool.idle();
         let mut parts: Vec<Vec<Waiting>> = parts.flat_map(|part| spread(part, threads)).collect();
-        let own = if parts.is_empty() { Vec::new() } else { parts.remove(0) };
+        let own = if parts.is_empty() || !found.is_empty() { Vec::new() } else { parts.remove(0) };
         for part in parts.into_iter().rev() {
             let siblings = self.clone();
-            self.pool.submit_first(urgency, move || siblings.perform(part, urgency));
+            self.pool.submit_first(urgency, move || siblings.perform(original, part, urgency));
         }
-        self.perform(own, urgency);
+        if found.is_empty() {
+            self.perform(original, own, urgency);
+        } else {
+            metrics::counter!("fovea_render_shared_total").increment(found.len() as u64);
+            self.encode(found, Instant::now(), urgency);
+        }
     }
 
     /// Does those who share a decode.
-    fn perform(self: &Arc<Self>, group: Vec<Waiting>, urgency: Urgency) {
+    fn perform(self: &Arc<Self>, original: AssetDigest, mut group: Vec<Waiting>, urgency: Urgency) {
         let members: Vec<(&Order, &Work)> = group.iter().map(|one| (&one.order, &one.work)).collect();
         let begun = Instant::now();
+        // One that is alone, with nobody in sight who could want its picture, is made without one to keep.
+        let shares = |one: &Waiting| !one.order.animates() && self.are_others(original, 1);
         let ready = match &*group {
-            [] | [_] => None,
+            [] => None,
+            [one] if !shares(one) => None,
             [first, ..] => first.span.in_scope(|| family::ready(&members)).ok(),
         };
         let Some(ready) = ready else {
@@ -136,8 +208,24 @@ impl Siblings {
             return group.into_iter().for_each(|one| one.render(begun));
         };
         metrics::counter!("fovea_render_shared_total").increment(group.len() as u64 - 1);
-        let list: VecDeque<(Waiting, Result<Ready, Refused>)> = group.into_iter().zip(ready).collect();
-        let (others, list) = (list.len() - 1, Arc::new(Mutex::new(list)));
+        let mut made = Pages::default();
+        for (one, ready) in group.iter_mut().zip(&ready) {
+            if let Ok(ready) = ready {
+                made.add(&one.order, ready, &mut one.charge);
+            }
+        }
+        if let Some(meeting) = self.meetings.lock().get_mut(&original) {
+            meeting.album.put(made);
+        }
+        if self.budget.is_short() {
+            self.forget();
+        }
+        self.encode(group.into_iter().zip(ready).collect(), begun, urgency);
+    }
+
+    /// Encodes what has its picture, on this thread and on those that have nothing to do.
+    fn encode(&self, list: VecDeque<(Waiting, Result<Ready, Refused>)>, begun: Instant, urgency: Urgency) {
+        let (others, list) = (list.len().saturating_sub(1), Arc::new(Mutex::new(list)));
         let encode = {
             let list = list.clone();
             move || {
@@ -200,7 +288,7 @@ impl Seat {
     ) -> Result<Rendered, Error> {
         let (done, mut result) = oneshot::channel();
         let (span, work) = (tracing::Span::current(), work.clone().with(self.siblings.pool.spare(urgency)));
-        let waiting = Waiting { order, charge, urgency, work, since: Instant::now(), span, done };
+        let waiting = Waiting { order, charge, urgency, work, since: Instant::now(), span, done, place: None };
         self.siblings.meetings.lock().entry(self.original).or_default().waiting.push(waiting);
         if !self.arrive() {
             tokio::select! {
@@ -222,8 +310,10 @@ impl Seat {
         if meeting.coming > 0 {
             return false;
         }
-        if meeting.waiting.is_empty() && meeting.called == [false; 2] {
-            meetings.remove(&self.original);
+        if meeting.is_over() {
+            let over = meetings.remove(&self.original);
+            drop(meetings);
+            drop(over);
             return true;
         }
         drop(meetings);
@@ -238,5 +328,71 @@ impl Drop for Seat {
         if !self.come.load(Ordering::Relaxed) {
             self.arrive();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::{Deadline, Format, Limits};
+    use crate::plan::{Plan, Width};
+    use crate::render::{Budget, Job as _, Look, Renderer, Target};
+
+    fn order(source: Vec<u8>, width: u32, format: Format) -> Order {
+        let source = bytes::Bytes::from(source);
+        let header = Arc::new(crate::decode::probe(&source, &Limits::default()).unwrap());
+        Order {
+            source,
+            header: header.clone(),
+            original: header,
+            plan: Arc::new(Plan { width: Some(Width::Px(width)), ..Plan::DEFAULT }),
+            target: Target::Format(format),
+            look: Arc::new(Look::default()),
+            limits: Limits::default(),
+        }
+    }
+
+    #[tokio::test]
+    async fn who_comes_while_a_picture_is_encoded_takes_it() {
+        let budget = Budget::new(1 << 30, 8, Duration::from_secs(1));
+        let renderer = Arc::new(Renderer::new(budget.clone(), Pool::start(1, 8).unwrap()));
+        let original = AssetDigest::new("pics", "mountains.jpg");
+        let file = std::fs::read(concat!(env!("CARGO_MANIFEST_DIR"), "/samples/mountains.jpg")).unwrap();
+        // The same but for what stands behind its end.
+        let other = [&file[..], &[0]].concat();
+        let work = Work::until(Deadline::after(Duration::from_secs(120)));
+        let render = |order: Order| {
+            let (renderer, work) = (renderer.clone(), work.clone());
+            let seat = renderer.seat(original);
+            let charge = renderer.budget().try_charge(order.bytes_of_work().unwrap()).unwrap();
+            tokio::spawn(async move { renderer.variant(order, charge, Urgency::Live, &work, &seat).await.unwrap() })
+        };
+        let coming = renderer.seat(original);
+        let first = render(order(file.clone(), 1500, Format::Avif));
+        while renderer.pool().idle() > 0 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        let late = [
+            render(order(file.clone(), 1500, Format::Jpeg)),
+            render(order(file.clone(), 1400, Format::Jpeg)),
+            render(order(other, 1500, Format::Jpeg)),
+        ];
+        assert!(!first.await.unwrap().stages.of(Stage::Decode).is_zero());
+        let mut decoded = Vec::new();
+        let mut files = Vec::new();
+        for one in late {
+            let made = one.await.unwrap();
+            decoded.push(!made.stages.of(Stage::Decode).is_zero());
+            files.push(made.bytes);
+        }
+        assert_eq!(decoded, [false, true, true], "of the same size and the same bytes is the first alone");
+        let alone = order::run(&order(file, 1500, Format::Jpeg), &work).unwrap();
+        assert!(files[0] == alone.bytes && files[2] == alone.bytes);
+        let (held, _, _) = budget.usage();
+        assert!(held > 0, "somebody is still on the way");
+        drop(budget.charge(1 << 30, Deadline::after(Duration::from_secs(9))).await.unwrap());
+        assert_eq!(budget.usage().0, 0, "who needs the memory gets it");
+        drop(coming);
+        assert!(renderer.siblings.meetings.lock().is_empty());
     }
 }

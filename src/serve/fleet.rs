@@ -1,5 +1,6 @@
-//! Origins tell each other of purges: what one forgets, all forget within a second. By a log of the broker's where there is one; else by
-//! the events of the catalog that they share.
+//! Origins tell each other of purges: what one forgets, all forget within a second. By a log of the broker's where there is one, and by
+//! the events of the catalog that they share: a purge counts as told when both have it. So either will do to hear of it, and the
+//! catalog is read where there is no broker, or while it is silent.
 //!
 //! While an origin hears nothing it does not know what was purged, so it answers nothing from memory: the store, which each purge
 //! reaches first, is asked instead. It reads what it missed before it trusts its memory again.
@@ -10,9 +11,10 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
+use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
 use super::{Error, Origin, Purge, Purged};
@@ -27,6 +29,27 @@ const OWNER: &str = "system";
 
 /// Silence after which memory is not trusted.
 const TRUSTED: Duration = Duration::from_millis(900);
+
+/// Silence of the broker's after which the catalog is asked, so that there is time for it to answer before [`TRUSTED`] is over.
+const SILENT: Duration = Duration::from_millis(600);
+
+/// How often the end of the catalog's events is noted while the broker is heard, to read on there when it is silent. The note before
+/// the last one is what counts: longer ago than a purge may take to get into the broker's log.
+const MARK_EVERY: Duration = Duration::from_secs(10);
+
+/// For how long, and of how many purges, it is remembered that they were heeded: one told a second time is done a second time.
+const HEEDED_FOR: Duration = Duration::from_secs(600);
+const HEEDED_MAX: u64 = 20_000;
+
+/// How often it is looked whether the log holds something that was not brought, and how long the answer is waited for.
+const LOOK_BEYOND_EVERY: Duration = Duration::from_secs(1);
+const LOOK_BEYOND_WITHIN: Duration = Duration::from_millis(200);
+
+/// A log that takes no purge for so long, while the broker can be reached, is made anew.
+const RENEW_AFTER: Duration = Duration::from_secs(30);
+
+/// How long the broker may take to take a purge.
+const APPEND_WITHIN: Duration = Duration::from_secs(5);
 
 /// How often the catalog's events are read on, also when nothing is told.
 const LOOK_EVERY: Duration = Duration::from_millis(300);
@@ -69,60 +92,81 @@ struct Asked {
     purge: Purge,
     /// The origin that was asked.
     by: String,
+    /// The same in the broker's log and in the catalog, so that it is heeded once.
+    #[serde(default)]
+    id: String,
 }
 
-/// The log of purges. Asks nobody.
-pub(super) fn log(broker: &Broker) -> Log {
-    let settings = LogSettings { name: LOG, subjects: LOG, max_age: LOG_AGE_MAX, bytes_max: LOG_BYTES_MAX };
-    Log::new(broker.clone(), settings)
+/// The broker's log of purges.
+#[derive(Debug)]
+pub(super) struct PurgeLog {
+    log: Log,
+    /// Since when it takes none, while the broker can be reached.
+    failing: Mutex<Option<Instant>>,
+}
+
+impl PurgeLog {
+    /// Asks nobody.
+    pub fn new(broker: &Broker) -> Self {
+        let settings = LogSettings { name: LOG, subjects: LOG, max_age: LOG_AGE_MAX, bytes_max: LOG_BYTES_MAX };
+        Self { log: Log::new(broker.clone(), settings), failing: Mutex::default() }
+    }
+
+    async fn append(&self, message: Message) -> Result<(), String> {
+        let told = tokio::time::timeout(APPEND_WITHIN, self.log.append(message)).await;
+        let told = told.map_err(|_| "the broker did not answer in time".to_owned());
+        let told = told.and_then(|told| told.map_err(|error| error.to_string()));
+        if self.is_lost(told.is_err()) {
+            tracing::warn!("the log of purges takes none; it is made anew, and all memories are emptied");
+            if !matches!(tokio::time::timeout(APPEND_WITHIN, self.log.renew()).await, Ok(Ok(()))) {
+                tracing::warn!("the log of purges could not be made anew; that is tried again");
+            }
+        }
+        told
+    }
+
+    /// Notes how an append went. Whether the log is to be made anew: a server that was killed may come back with one that takes nothing.
+    fn is_lost(&self, failed: bool) -> bool {
+        let mut failing = self.failing.lock();
+        if !failed || !self.log.is_up() {
+            *failing = None;
+            return false;
+        }
+        let lost = failing.get_or_insert_with(Instant::now).elapsed() > RENEW_AFTER;
+        if lost {
+            *failing = None;
+        }
+        lost
+    }
 }
 
 impl Origin {
     /// Purges memory and store, here and in every origin of the fleet.
     pub async fn purge(&self, what: &Purge) -> Result<Purged, Error> {
         let purged = self.purge_here(what).await?;
+        let asked = Asked { purge: what.clone(), by: self.name.clone(), id: catalog::id("purge", 0) };
         let shared = self.catalog.as_ref().filter(|catalog| catalog.is_shared());
         let told = match (&self.purge_log, shared) {
             (Some(log), shared) => {
-                let asked = Asked { purge: what.clone(), by: self.name.clone() };
                 let payload = Bytes::from(serde_json::to_vec(&asked).expect("texts are JSON"));
-                let message = Message { subject: LOG.to_owned(), id: catalog::id("purge", 0), payload };
+                let message = Message { subject: LOG.to_owned(), id: asked.id.clone(), payload };
                 let noted = async {
-                    let Some(catalog) = shared else { return };
-                    let noted = tokio::time::timeout(NOTE_WITHIN, catalog.tell(self.event(what))).await;
-                    if !matches!(noted, Ok(Ok(()))) {
-                        tracing::warn!("a purge is not among the catalog's events; the origins were told of it");
-                    }
+                    let Some(catalog) = shared else { return Ok(()) };
+                    let noted = tokio::time::timeout(NOTE_WITHIN, catalog.tell(event(&asked))).await;
+                    noted
+                        .map_err(|_| "the catalog did not answer in time".to_owned())?
+                        .map_err(|error| error.to_string())
                 };
-                let (told, ()) = tokio::join!(log.append(message), noted);
-                told.map_err(|error| error.to_string())
+                let (told, noted) = tokio::join!(log.append(message), noted);
+                told.and(noted)
             }
-            (None, Some(catalog)) => catalog.tell(self.event(what)).await.map_err(|error| error.to_string()),
+            (None, Some(catalog)) => catalog.tell(event(&asked)).await.map_err(|error| error.to_string()),
             (None, None) => return Ok(purged),
         };
         if let Err(error) = &told {
-            tracing::error!(%error, "the other origins were not told of a purge; repeat it");
+            tracing::error!(%error, "the other origins may not have been told of a purge; repeat it");
         }
         Ok(Purged { told: told.is_ok(), ..purged })
-    }
-
-    fn event(&self, what: &Purge) -> NewEvent {
-        let (category, asset) = match what {
-            Purge::Asset { category, id } => (Some(category.clone()), Some(id.clone())),
-            Purge::Category(category) => (Some(category.clone()), None),
-            Purge::Preset { category, .. } => (category.clone(), None),
-            Purge::Url(_) => (None, None),
-        };
-        NewEvent {
-            owner: OWNER.to_owned(),
-            kind: KIND.to_owned(),
-            category,
-            asset,
-            version: None,
-            job: None,
-            data: json!({ "purge": what, "by": self.name }),
-            trace: None,
-        }
     }
 
     /// Forgets what other origins are told to forget, for as long as it runs. At once over where there is no fleet.
@@ -135,11 +179,28 @@ impl Origin {
                 }
             }
         };
-        let follower = Follower { origin: &self, again };
-        if let Some(log) = &self.purge_log {
-            tokio::join!(repeat, follower.by_broker(log));
-        } else if let Some(catalog) = self.catalog.clone().filter(Catalog::is_shared) {
-            tokio::join!(repeat, follower.by_catalog(&catalog));
+        let catalog = self.catalog.clone().filter(Catalog::is_shared);
+        // Whether the broker is heard.
+        let (heard, hears) = watch::channel(false);
+        let heeded = moka::sync::Cache::builder().max_capacity(HEEDED_MAX).time_to_live(HEEDED_FOR).build();
+        let follower = Follower { origin: &self, again, heeded };
+        match (&self.purge_log, &catalog) {
+            (Some(log), Some(catalog)) => {
+                tokio::join!(repeat, follower.by_broker(log, &heard, SILENT), follower.by_catalog(catalog, hears));
+            }
+            (Some(log), None) => {
+                let alone = async {
+                    let mut hears = hears;
+                    while hears.changed().await.is_ok() {
+                        if *hears.borrow_and_update() { self.trust() } else { self.distrust() }
+                    }
+                };
+                tokio::join!(repeat, follower.by_broker(log, &heard, TRUSTED), alone);
+            }
+            (None, Some(catalog)) => {
+                tokio::join!(repeat, follower.by_catalog(catalog, hears));
+            }
+            (None, None) => {}
         }
     }
 
@@ -159,46 +220,85 @@ impl Origin {
     }
 }
 
+fn event(asked: &Asked) -> NewEvent {
+    let (category, asset) = match &asked.purge {
+        Purge::Asset { category, id } => (Some(category.clone()), Some(id.clone())),
+        Purge::Category(category) => (Some(category.clone()), None),
+        Purge::Preset { category, .. } => (category.clone(), None),
+        Purge::Url(_) => (None, None),
+    };
+    NewEvent {
+        owner: OWNER.to_owned(),
+        kind: KIND.to_owned(),
+        category,
+        asset,
+        version: None,
+        job: None,
+        data: json!(asked),
+        trace: None,
+    }
+}
+
 /// One who listens.
 struct Follower<'a> {
     origin: &'a Arc<Origin>,
     /// Purges that are to be repeated in the store.
     again: mpsc::Sender<Purge>,
+    /// Ids of purges that were heeded: each is told by broker and catalog.
+    heeded: moka::sync::Cache<String, ()>,
 }
 
 impl Follower<'_> {
-    async fn by_broker(self, log: &Log) {
+    /// Follows the broker's log, and says whether it is heard.
+    async fn by_broker(&self, log: &PurgeLog, heard: &watch::Sender<bool>, silence: Duration) {
         let (mut place, mut refused) = (None, String::new());
         loop {
-            match self.hear(log, &mut place).await {
+            match self.hear(log, &mut place, heard, silence).await {
                 Ok(never) => match never {},
                 Err(error) if error.passes() => tracing::debug!(%error, "the log of purges is followed anew"),
                 // Said once: it is tried again all the time.
                 Err(error) => {
                     let why = error.to_string();
                     if refused != why {
-                        tracing::error!(why, "the log of purges cannot be followed; what is in memory is not trusted");
+                        tracing::error!(why, "the log of purges cannot be followed");
                         refused = why;
                     }
                 }
             }
-            self.origin.distrust();
+            heard.send_replace(false);
             tokio::time::sleep(FOLLOW_AGAIN).await;
         }
     }
 
     /// Follows the log until it is silent, or something was lost.
-    async fn hear(&self, log: &Log, place: &mut Option<Place>) -> Result<Infallible, broker::Error> {
-        let (mut following, begun) = log.follow(place.as_ref(), TRUSTED).await?;
+    async fn hear(
+        &self,
+        log: &PurgeLog,
+        place: &mut Option<Place>,
+        heard: &watch::Sender<bool>,
+        silence: Duration,
+    ) -> Result<Infallible, broker::Error> {
+        let (mut following, begun) = log.log.follow(place.as_ref(), silence).await?;
         if place.is_none() || begun == Begun::Broken {
             // What was purged before, nobody tells any more.
             self.origin.forget_all().await;
         }
         *place = Some(following.place().clone());
         let mut current = following.waiting() == 0;
+        let (mut looked, mut behind) = (Instant::now(), None);
         loop {
+            if looked.elapsed() > LOOK_BEYOND_EVERY {
+                // A server that was killed may come back with a log that it does not bring, and say that nothing is new.
+                looked = Instant::now();
+                let beyond = tokio::time::timeout(LOOK_BEYOND_WITHIN, log.log.goes_beyond(following.place())).await;
+                let beyond = matches!(beyond, Ok(Ok(true))).then(|| following.place().clone());
+                if beyond.is_some() && beyond == behind {
+                    return Err(broker::Error::Unavailable("it does not bring what is in the log".to_owned()));
+                }
+                behind = beyond;
+            }
             if current {
-                self.origin.trust();
+                heard.send_if_modified(|heard| !std::mem::replace(heard, true));
             }
             current = match following.next().await? {
                 Heard::Nothing => true,
@@ -214,20 +314,43 @@ impl Follower<'_> {
         }
     }
 
-    async fn by_catalog(self, catalog: &Catalog) {
-        // What was purged before this process came to be, its memory does not hold.
-        let mut after = None;
+    /// Reads the catalog's events while the broker is not heard, and decides whether memory is trusted.
+    async fn by_catalog(&self, catalog: &Catalog, mut by_broker: watch::Receiver<bool>) {
         let mut changes = catalog.follow();
-        let mut heard = Instant::now();
+        let (mut after, mut heard) = (None, Instant::now());
         loop {
-            let read = tokio::time::timeout(TRUSTED, self.catch_up(catalog, &mut after)).await;
+            if after.is_none()
+                && let Ok(Ok(last)) = tokio::time::timeout(TRUSTED, catalog.last_event()).await
+            {
+                // What was purged before, nobody tells any more.
+                self.origin.forget_all().await;
+                after = Some(last);
+            }
+            if *by_broker.borrow_and_update() {
+                self.origin.trust();
+                tokio::select! {
+                    _ = by_broker.changed() => {}
+                    () = mark(catalog, &mut after) => {}
+                }
+                heard = Instant::now().checked_sub(SILENT).unwrap_or(heard);
+                continue;
+            }
+            // While memory is trusted, for no longer than it may be.
+            let trusting = self.origin.informed.load(Ordering::Acquire);
+            let until = if trusting { heard + TRUSTED } else { Instant::now() + TRUSTED };
+            let read = tokio::select! {
+                biased;
+                _ = by_broker.changed() => continue,
+                read = tokio::time::timeout_at(until, self.catch_up(catalog, &mut after)) => read,
+            };
             if matches!(read, Ok(Ok(()))) {
                 heard = Instant::now();
                 self.origin.trust();
-            } else if heard.elapsed() > TRUSTED {
+            } else if heard.elapsed() >= TRUSTED {
                 self.origin.distrust();
             }
             tokio::select! {
+                _ = by_broker.changed() => {}
                 _ = changes.changed() => {}
                 () = tokio::time::sleep(LOOK_EVERY) => {}
             }
@@ -235,10 +358,7 @@ impl Follower<'_> {
     }
 
     async fn catch_up(&self, catalog: &Catalog, after: &mut Option<i64>) -> Result<(), catalog::Error> {
-        let mut from = match *after {
-            Some(from) => from,
-            None => catalog.last_event().await?,
-        };
+        let mut from = after.ok_or(catalog::Error::NotFound)?;
         let filter = EventFilter { kind_prefix: Some(KIND.to_owned()), ..EventFilter::default() };
         loop {
             let last = catalog.last_event().await?;
@@ -259,9 +379,9 @@ impl Follower<'_> {
         }
     }
 
-    async fn told(&self, Asked { purge: what, by }: Asked) {
+    async fn told(&self, Asked { purge: what, by, id }: Asked) {
         let origin = self.origin;
-        if by == origin.name {
+        if by == origin.name || (!id.is_empty() && self.heeded.contains_key(&id)) {
             return;
         }
         let done = match origin.store {
@@ -275,5 +395,19 @@ impl Follower<'_> {
             // Nobody receives any more only where the origin is at its end.
             drop(self.again.send(what).await);
         }
+        self.heeded.insert(id, ());
+    }
+}
+
+/// Notes where the catalog's events end, for as long as it is awaited: `after` is the note before the last.
+async fn mark(catalog: &Catalog, after: &mut Option<i64>) {
+    let mut latest = None;
+    loop {
+        if let Ok(last) = catalog.last_event().await
+            && let Some(before) = latest.replace(last)
+        {
+            *after = Some(before);
+        }
+        tokio::time::sleep(MARK_EVERY).await;
     }
 }

@@ -27,22 +27,38 @@ pub struct Component {
     pub detail: String,
 }
 
+/// How a breaker is called.
+const fn word(breaker: source::State) -> &'static str {
+    match breaker {
+        source::State::Closed => "closed",
+        source::State::HalfOpen => "half-open",
+        source::State::Open => "open",
+    }
+}
+
 impl Origin {
     /// Every component's state. Asks the store whether it answers, for at most a second.
     pub async fn health(&self) -> Vec<Component> {
         let mut components = vec![self.memory_health(), self.render_health(), self.store_health().await];
         components.extend(self.categories().map(|category| {
             let health = category.source.health();
-            let (state, breaker) = match health.breaker {
-                source::State::Closed => (State::Up, "closed"),
-                source::State::HalfOpen => (State::Degraded, "half-open"),
-                source::State::Open => (State::Down, "open"),
+            let state = match health.breaker {
+                source::State::Closed => State::Up,
+                source::State::HalfOpen => State::Degraded,
+                source::State::Open => State::Down,
             };
-            let detail = format!("breaker {breaker}, {} fetches under way", health.in_flight);
+            let detail = format!("breaker {}, {} fetches under way", word(health.breaker), health.in_flight);
             Component { name: format!("source:{}", category.name), state, detail }
         }));
         components.sort_by(|a, b| a.name.cmp(&b.name));
         components
+    }
+
+    /// The breakers of sources that are not closed, by `source:<category>`: `open` or `half-open`.
+    pub fn open_breakers(&self) -> Vec<(String, &'static str)> {
+        let breakers = self.categories().map(|category| (&category.name, category.source.health().breaker));
+        let open = breakers.filter(|(_, state)| *state != source::State::Closed);
+        open.map(|(name, state)| (format!("source:{name}"), word(state))).collect()
     }
 
     fn memory_health(&self) -> Component {

@@ -8,14 +8,14 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use parking_lot::RwLock;
 
 use super::fetch::Fetched;
-use super::fleet;
+use super::fleet::PurgeLog;
 use super::forms::Forms;
 use super::lead::Fleet;
 use super::make::Made;
 use super::wanted::Wanted;
 use super::{Answer, Client, Error, Phase, Policy, Store};
 use crate::base::{AssetDigest, Deadline, Digest, Limits, Stages, VariantKey};
-use crate::broker::{Broker, Log};
+use crate::broker::Broker;
 use crate::cache::{Derivatives, Flights, Memory, Purges, Role};
 use crate::catalog::{self, Catalog};
 use crate::plan::{self, Request, Urls, Version};
@@ -87,7 +87,7 @@ pub struct Origin {
     /// Whose the derivative store is.
     pub(super) store: Store,
     /// Where the fleet is told of purges; without, by the catalog's events.
-    pub(super) purge_log: Option<Log>,
+    pub(super) purge_log: Option<PurgeLog>,
     /// What this process is called among those that share the catalog.
     pub(super) name: String,
     /// Whether it knows of every purge: else memory is not asked.
@@ -124,7 +124,7 @@ impl Origin {
             validators: moka::sync::Cache::builder().max_capacity(VALIDATORS_MAX).build(),
             negative_ttl: parts.negative_ttl,
             catalog: parts.catalog,
-            purge_log: parts.broker.as_ref().map(fleet::log),
+            purge_log: parts.broker.as_ref().map(PurgeLog::new),
             name,
             fleet,
             store: parts.store,

@@ -5,6 +5,9 @@ use std::time::Duration;
 use crate::queue::{Dependency, Failure};
 use crate::{catalog, decode, object, render, serve, source, transform};
 
+/// The pause of what waits for a store or the catalog to be back.
+const AGAIN: Duration = Duration::from_secs(5);
+
 /// What a failure means for a job.
 #[derive(Clone, PartialEq, Debug)]
 pub enum Verdict {
@@ -18,6 +21,14 @@ impl Verdict {
     /// A failure that another try would not change.
     pub fn lasting(code: &str, error: impl ToString) -> Self {
         Self::Failed(Failure { code: code.to_owned(), error: error.to_string(), passing: false }, None)
+    }
+
+    /// The same for what has been promised and must come to its end: while what it depends on is away it waits, and no try counts.
+    pub fn patient(self) -> Self {
+        match self {
+            Self::Failed(Failure { passing: true, .. }, Some(_)) => Self::Wait(AGAIN),
+            other => other,
+        }
     }
 
     /// A failure that may pass.

@@ -13,8 +13,8 @@ use std::ptr;
 use libaom_sys as ffi;
 
 use super::failed;
-use super::planes::{Planes, Sampling};
 use crate::encode::Error;
+use crate::encode::planes::{Planes, Sampling};
 
 /// The coarsest quantizer.
 pub const QUANTIZER_MAX: u32 = 63;

@@ -1,7 +1,7 @@
 //! AVIF, on this thread: by libaom, made while somebody waits, and by ravif (rav1e) from quality [`TEN_BITS_FROM`] on.
 //!
 //! libaom codes 8 bits at its fastest intra speed, colour at half resolution where the picture's colour allows it (see
-//! [`planes`]), alpha as a second picture without loss, as in WebP, so that what is transparent or opaque stays so. ravif codes 10 bits and colour at full resolution, which only shows where little
+//! [`planes`](super::planes)), alpha as a second picture without loss, as in WebP, so that what is transparent or opaque stays so. ravif codes 10 bits and colour at full resolution, which only shows where little
 //! else is lost. Both write sRGB as CICP 1/13/6, full range: into the bitstream, and libaom's also into the container (ravif
 //! leaves it to the container's default, which is the same).
 //!
@@ -10,16 +10,15 @@
 //! What a quality comes to, and what it costs, stands in `docs/qualities.md`.
 
 mod aom;
-mod planes;
 mod rav1e;
 
 use avif_serialize::Aviffy;
 use avif_serialize::constants::MatrixCoefficients;
 
-use self::planes::{Planes, Sampling};
+use super::planes::{self, Planes, Sampling};
 use super::{Error, Settings};
 use crate::base::{Format, Work};
-use crate::pixels::{Layout, Picture};
+use crate::pixels::Picture;
 
 /// The quality from which ravif does it: there eight bits of YCbCr are what limits libaom.
 const TEN_BITS_FROM: u8 = 98;
@@ -104,12 +103,6 @@ fn level(stream: &[u8]) -> Option<u8> {
 
 fn failed(what: impl ToString) -> Error {
     Error::Encoder { format: Format::Avif, what: what.to_string() }
-}
-
-/// Whether a picture of this layout has an alpha that says something.
-fn transparent(samples: &[u8], layout: Layout) -> bool {
-    let channels = layout.channels();
-    layout.has_alpha() && samples.chunks_exact(channels).any(|pixel| pixel[channels - 1] != 255)
 }
 
 /// Bytes a pixel, and besides, that encoding holds at its peak. libaom took 15 a pixel and 5 MB with colour at half resolution,

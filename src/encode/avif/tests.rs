@@ -3,7 +3,7 @@ use std::time::Duration;
 use super::*;
 use crate::base::{Deadline, Limits, Size};
 use crate::decode::{self, Want};
-use crate::pixels::Samples;
+use crate::pixels::{Layout, Samples};
 
 fn work() -> Work {
     Work::until(Deadline::after(Duration::from_secs(60)))

@@ -290,10 +290,10 @@ pub async fn list(
         category: asked.text("category").map(str::to_owned),
         prefix: asked.text("prefix").map(str::to_owned),
         state: asked.read("state")?,
+        within: principal.within(),
     };
     let page = api.catalog.assets(principal.sees(), &filter, asked.cursor(), asked.limit()?).await?;
-    let seen = page.items.into_iter().filter(|asset| principal.may_in(&asset.category));
-    Ok(Json(Paged { items: seen.map(AssetView::from).collect(), next: page.next }))
+    Ok(Json(Paged { items: page.items.into_iter().map(AssetView::from).collect(), next: page.next }))
 }
 
 /// Delete an asset, or one version of it: originals, derivatives, mezzanines, and a purge. Goes on after a crash.

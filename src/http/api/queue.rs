@@ -10,6 +10,7 @@ use axum::response::{IntoResponse as _, Response};
 use http::StatusCode;
 use http::header::CONTENT_TYPE;
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 use utoipa::ToSchema;
 
 use super::Api;
@@ -18,6 +19,7 @@ use super::wire::{JobView, Paged, ProblemDocument};
 use crate::auth::{Principal, Role};
 use crate::catalog::{self, Count, Letter, Timing};
 use crate::http::problem::{Problem, Refusal};
+use crate::serve::Origin;
 
 /// For how long a confirmation holds.
 const CONFIRMED: Duration = Duration::from_secs(60);
@@ -79,7 +81,10 @@ pub async fn depth(State(api): State<Arc<Api>>, caller: Caller) -> Result<Json<Q
     let minute_ago = api.catalog.now_ms() - 60_000;
     let (completed, failed) = api.catalog.ended_since(principal.sees(), minute_ago).await?;
     let ended = completed + failed;
-    let snapshot = api.board.snapshot();
+    let mut snapshot = api.board.snapshot();
+    if let Some(all) = snapshot["breakers"].as_array_mut() {
+        with_sources(all, &api.origin);
+    }
     let mut breakers = snapshot["breakers"].clone();
     if let Some(all) = breakers.as_array_mut() {
         let category = |one: &serde_json::Value| one["name"].as_str()?.strip_prefix("source:").map(str::to_owned);
@@ -98,6 +103,17 @@ pub async fn depth(State(api): State<Arc<Api>>, caller: Caller) -> Result<Json<Q
         breakers,
         workers,
     }))
+}
+
+/// Adds the sources' own breakers, which jobs wait for as well: the worse of the two is told.
+fn with_sources(breakers: &mut Vec<serde_json::Value>, origin: &Origin) {
+    for (name, state) in origin.open_breakers() {
+        match breakers.iter_mut().find(|one| one["name"] == *name) {
+            Some(one) if one["state"] == "open" => {}
+            Some(one) => one["state"] = state.into(),
+            None => breakers.push(json!({ "name": name, "state": state })),
+        }
+    }
 }
 
 /// How it went over a window.
@@ -256,9 +272,9 @@ pub async fn letters(
     asked: Asked,
 ) -> Result<Json<Paged<LetterView>>, Problem> {
     let principal = caller.at_least(Role::Operator)?;
-    let page = api.queue.letters(principal.sees(), asked.cursor(), asked.limit()?).await?;
-    let items = page.items.into_iter().filter(|letter| is_seen(principal, letter));
-    Ok(Json(Paged { items: items.map(LetterView::from).collect(), next: page.next }))
+    let (owner, categories) = (principal.sees(), principal.categories.as_deref());
+    let page = api.queue.letters(owner, categories, asked.cursor(), asked.limit()?).await?;
+    Ok(Json(Paged { items: page.items.into_iter().map(LetterView::from).collect(), next: page.next }))
 }
 
 /// One dead letter.
@@ -275,15 +291,11 @@ pub async fn letter(
     Ok(Json(seen(&api, principal, &id).await?.into()))
 }
 
-/// Whether a letter is about nothing that a key is not for.
-fn is_seen(principal: &Principal, letter: &Letter) -> bool {
-    letter.job.subject.as_ref().is_none_or(|subject| principal.may_in(&subject.category))
-}
-
 /// A letter that somebody sees.
 async fn seen(api: &Api, principal: &Principal, id: &str) -> Result<Letter, Problem> {
     let letter = api.queue.letter(principal.sees(), id).await?;
-    if is_seen(principal, &letter) { Ok(letter) } else { Err(catalog::Error::NotFound.into()) }
+    let is_seen = letter.job.subject.as_ref().is_none_or(|subject| principal.may_in(&subject.category));
+    if is_seen { Ok(letter) } else { Err(catalog::Error::NotFound.into()) }
 }
 
 /// Put a dead letter back into the queue.

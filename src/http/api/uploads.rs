@@ -101,6 +101,7 @@ pub async fn create(
         (status = 202, description = "taken; variants are being made. A repetition names the job alone", body = Accepted),
         (status = 404, description = "no such upload", body = ProblemDocument),
         (status = 409, description = "nothing was put yet", body = ProblemDocument),
+        (status = 410, description = "not completed in time: ask for another", body = ProblemDocument),
     )
 )]
 pub async fn complete(

@@ -246,7 +246,8 @@ pub struct JobView {
     pub parent: Option<String>,
     /// How far it is.
     pub progress: Progress,
-    /// The original's URL, where it is about one; where originals need a signature, it holds for an hour.
+    /// The original's URL, where it is about one; where originals need a signature, it has one that holds for an hour, or none where no key
+    /// of `[keys]` may sign.
     pub original_url: Option<String>,
     /// What is known of the original: EXIF, dominant colours, placeholders.
     #[schema(value_type = Object)]

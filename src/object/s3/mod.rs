@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
 use aws_sdk_s3::Client;
-use aws_sdk_s3::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
+use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_s3::operation::put_object::builders::PutObjectFluentBuilder;
 use aws_sdk_s3::primitives::{ByteStream, DateTime};
 use aws_sdk_s3::types::{Delete, ObjectIdentifier, ServerSideEncryption, StorageClass};
@@ -97,9 +97,7 @@ impl S3 {
                     let at = at + part.len() as u64;
                     Ok(Some((part, (body, at))))
                 }
-                Some(Err(error)) => {
-                    Err(Error::Unavailable(format!("the body broke off: {}", DisplayErrorContext(error))))
-                }
+                Some(Err(error)) => Err(Error::Unavailable(format!("the body broke off: {}", in_words(&error)))),
                 None if at == length => Ok(None),
                 None => Err(Error::Unavailable(format!("the body ended after {at} of {length} bytes"))),
             }
@@ -253,14 +251,14 @@ impl S3 {
         let said = match error.message() {
             Some(message) if !code.is_empty() => format!("{code}: {message}"),
             _ if status != 0 => format!("status {status} {code}"),
-            _ => DisplayErrorContext(&error).to_string(),
+            _ => in_words(&error),
         };
         match (&error, status) {
             (SdkError::TimeoutError(_), _) => Error::Timeout(self.settings.operation_timeout),
             (SdkError::DispatchFailure(failure), _) if failure.is_timeout() => {
                 Error::Timeout(self.settings.connect_timeout)
             }
-            (SdkError::ConstructionFailure(_), _) => Error::Key(DisplayErrorContext(&error).to_string()),
+            (SdkError::ConstructionFailure(_), _) => Error::Key(in_words(&error)),
             _ if code == "NoSuchBucket" => Error::Denied(said),
             _ if code == "KeyTooLongError" => Error::Key(said),
             (_, 404 | 410) => Error::NotFound,
@@ -269,6 +267,20 @@ impl S3 {
             _ => Error::Unavailable(said),
         }
     }
+}
+
+/// An error with its causes, for people; what the SDK shows of itself is a tree of its own types.
+fn in_words(error: &dyn std::error::Error) -> String {
+    let mut said = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let one = error.to_string();
+        if !said.ends_with(&one) {
+            said = format!("{said}: {one}");
+        }
+        cause = error.source();
+    }
+    said
 }
 
 impl ObjectStore for S3 {

@@ -208,7 +208,7 @@ impl Drop for Unfinished<'_> {
 async fn abort(client: Client, bucket: String, key: String, id: String) {
     let aborted = client.abort_multipart_upload().bucket(&bucket).key(&key).upload_id(&id).send().await;
     if let Err(error) = aborted {
-        let error = aws_sdk_s3::error::DisplayErrorContext(error);
+        let error = super::in_words(&error);
         tracing::warn!(bucket, key, %error, "an upload in parts that failed could not be taken away; a lifecycle rule should");
     }
 }

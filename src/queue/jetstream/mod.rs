@@ -311,10 +311,11 @@ impl Queue for JetStream {
     fn letters<'a>(
         &'a self,
         owner: Option<&'a str>,
+        categories: Option<&'a [String]>,
         cursor: Option<&'a str>,
         limit: u32,
     ) -> BoxFuture<'a, Result<Page<Letter>, Error>> {
-        self.known.letters(owner, cursor, limit)
+        self.known.letters(owner, categories, cursor, limit)
     }
 
     fn letter<'a>(&'a self, owner: Option<&'a str>, id: &'a str) -> BoxFuture<'a, Result<Letter, Error>> {

@@ -1,6 +1,6 @@
 //! `delete`: an asset or a version goes, everywhere. A saga: what was made of it, then its originals, then its rows; each step can
-//! be done again, so that a crash between two costs a repeat and no more. One that fails for good before an original is gone is
-//! taken back.
+//! be done again, so that a crash between two costs a repeat and no more. While the store is away it waits. One that fails for good before
+//! an original is gone is taken back.
 
 use super::super::Parts;
 use super::super::verdict::{Verdict, of_catalog, of_serve, of_store};
@@ -21,6 +21,7 @@ pub async fn perform(parts: &Parts, job: &Job) -> Result<Ended, Verdict> {
             Ok(done())
         }
         Err(verdict) => {
+            let verdict = verdict.patient();
             if gone == 0 && gives_up(parts, job, &verdict) {
                 parts.catalog.undo_delete(job).await.map_err(of_catalog)?;
             }

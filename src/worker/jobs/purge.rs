@@ -16,7 +16,7 @@ pub async fn perform(parts: &Parts, job: &Job) -> Result<Ended, Verdict> {
     let subject = subject(job)?;
     let purge = Purge::Asset { category: subject.category.clone(), id: subject.asset.clone() };
     let purged = parts.origin.purge(&purge).await.map_err(|error| of_serve(&error, &subject.category))?;
-    taken(&purged)?;
+    taken(&purged).map_err(Verdict::patient)?;
     Ok(done())
 }
 

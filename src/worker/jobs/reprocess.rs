@@ -54,5 +54,5 @@ pub async fn perform(parts: &Parts, job: &Job, category: &str, after: Option<Str
 
 /// The assets that can be made anew.
 pub fn ready(category: &str) -> AssetFilter {
-    AssetFilter { category: Some(category.to_owned()), state: Some(AssetState::Ready), prefix: None }
+    AssetFilter { category: Some(category.to_owned()), state: Some(AssetState::Ready), ..AssetFilter::default() }
 }

@@ -1,7 +1,7 @@
-//! From pixels to planes: full-range YCbCr by BT.601 (JFIF's), and alpha.
+//! From pixels to planes: YCbCr by BT.601, of full range as JFIF has it for AVIF, of video's range for WebP; and alpha.
 //!
-//! Colour is kept at half resolution (4:2:0), each value the mean of its four pixels, unless that would be seen: where the four
-//! differ much, as in red print, flowers or coloured lines, it stays at full resolution (4:4:4).
+//! Colour is kept at half resolution (4:2:0), each value the mean of its four pixels. In AVIF, unless that would be seen: where the
+//! four differ much, as in red print, flowers or coloured lines, it stays at full resolution (4:4:4).
 
 // Loops over places by number are what is inlined and becomes vector instructions wherever it is compiled.
 #![allow(clippy::needless_range_loop)]
@@ -41,7 +41,7 @@ pub struct Planes {
 /// A picture as RGB, its gray ones too, and whether some of it is transparent. What cannot be seen takes the mean colour of what
 /// can in its block, or of the block before: it costs few bytes so, and bleeds nothing into what is seen.
 pub fn rgb(samples: &[u8], layout: Layout, size: Size) -> (Cow<'_, [u8]>, bool) {
-    let transparent = super::transparent(samples, layout);
+    let transparent = transparent(samples, layout);
     if layout == Layout::Rgb {
         return (Cow::Borrowed(samples), false);
     }
@@ -55,6 +55,12 @@ pub fn rgb(samples: &[u8], layout: Layout, size: Size) -> (Cow<'_, [u8]>, bool) 
         fill_hidden(&mut out, |at| samples[at * channels + channels - 1], size);
     }
     (Cow::Owned(out), transparent)
+}
+
+/// Whether a picture of this layout has an alpha that says something.
+fn transparent(samples: &[u8], layout: Layout) -> bool {
+    let channels = layout.channels();
+    layout.has_alpha() && samples.chunks_exact(channels).any(|pixel| pixel[channels - 1] != 255)
 }
 
 /// Pixels on a side of the blocks in which hidden colours are replaced.
@@ -87,22 +93,33 @@ fn fill_hidden(rgb: &mut [u8], alpha: impl Fn(usize) -> u8, size: Size) {
     }
 }
 
-/// Parts of 32,768 of red, green and blue in Y, Cb and Cr.
-const Y: [i16; 3] = [9_798, 19_235, 3_735];
-const CB: [i16; 3] = [-5_529, -10_855, 16_384];
-const CR: [i16; 3] = [16_384, -13_720, -2_664];
+/// Parts of 32,768 of red, green and blue in Y, Cb and Cr, and what black is.
+struct Matrix {
+    luma: [i16; 3],
+    colours: [[i16; 3]; 2],
+    black: u8,
+}
+
+/// JFIF's, <https://www.w3.org/Graphics/JPEG/jfif3.pdf>.
+const FULL_RANGE: Matrix =
+    Matrix { luma: [9_798, 19_235, 3_735], colours: [[-5_529, -10_855, 16_384], [16_384, -13_720, -2_664]], black: 0 };
+
+/// Of luma from 16 to 235 and colour from 16 to 240, Rec. ITU-R BT.601.
+const VIDEO_RANGE: Matrix =
+    Matrix { luma: [8_414, 16_519, 3_208], colours: [[-4_857, -9_535, 14_392], [14_392, -12_051, -2_341]], black: 16 };
 
 /// One row of a picture, a channel after the other.
 struct Row {
+    matrix: &'static Matrix,
     rgb: [Vec<i16>; 3],
     /// Cb and Cr about 0, in 16ths; of an odd row the last one twice.
     colours: [Vec<i16>; 2],
 }
 
 impl Row {
-    fn new(width: usize) -> Self {
+    fn new(width: usize, matrix: &'static Matrix) -> Self {
         let colours = vec![0; width.next_multiple_of(2)];
-        Self { rgb: [vec![0; width], vec![0; width], vec![0; width]], colours: [colours.clone(), colours] }
+        Self { matrix, rgb: [vec![0; width], vec![0; width], vec![0; width]], colours: [colours.clone(), colours] }
     }
 
     /// Takes pixels.
@@ -115,7 +132,7 @@ impl Row {
             (red[at], green[at], blue[at]) = (i16::from(pixel[0]), i16::from(pixel[1]), i16::from(pixel[2]));
         }
         let width = pixels.len();
-        for (weights, out) in [CB, CR].into_iter().zip(&mut self.colours) {
+        for (weights, out) in self.matrix.colours.into_iter().zip(&mut self.colours) {
             dots(weights, &self.rgb, 11, out);
             if width % 2 == 1 {
                 out[width] = out[width - 1];
@@ -127,8 +144,9 @@ impl Row {
         let count = out.len();
         let [red, green, blue] = &self.rgb;
         let (red, green, blue) = (&red[..count], &green[..count], &blue[..count]);
+        let (weights, black) = (self.matrix.luma, i32::from(self.matrix.black));
         for at in 0..count {
-            out[at] = ((dot(Y, red[at], green[at], blue[at]) + 16_384) >> 15) as u8;
+            out[at] = (((dot(weights, red[at], green[at], blue[at]) + 16_384) >> 15) + black) as u8;
         }
     }
 }
@@ -176,15 +194,42 @@ fn halved(upper: &[i16], lower: &[i16], out: &mut [u8]) -> u64 {
 }
 
 impl Planes {
-    /// Of RGB.
+    /// Of RGB, in full range.
     pub fn colour(rgb: &[u8], size: Size) -> Self {
+        let width = size.width as usize;
+        let (mut planes, off) = Self::halved(rgb, size, &FULL_RANGE);
+        if off < FULL_FROM {
+            return planes;
+        }
+        planes.sampling = Sampling::Full;
+        let mut row = Row::new(width, &FULL_RANGE);
+        let [luma, cb, cr] = &mut planes.values;
+        (*cb, *cr) = (vec![0; luma.len()], vec![0; luma.len()]);
+        for (at, pixels) in rgb.as_chunks::<3>().0.chunks(width).enumerate() {
+            row.read(pixels);
+            for (colour, from) in [&mut *cb, &mut *cr].into_iter().zip(&row.colours) {
+                for (out, value) in colour[at * width..][..width].iter_mut().zip(from) {
+                    *out = (((value + 8) >> 4) + 128).clamp(0, 255) as u8;
+                }
+            }
+        }
+        planes
+    }
+
+    /// Of RGB, in video's range, with colour at half resolution.
+    pub fn video(rgb: &[u8], size: Size) -> Self {
+        Self::halved(rgb, size, &VIDEO_RANGE).0
+    }
+
+    /// With colour at half resolution; and the mean squared difference that it makes, both planes added.
+    fn halved(rgb: &[u8], size: Size, matrix: &'static Matrix) -> (Self, f64) {
         let pixels = rgb.as_chunks::<3>().0;
         let width = size.width as usize;
         let (half_width, half_height) = (size.width.div_ceil(2) as usize, size.height.div_ceil(2) as usize);
         let half = half_width * half_height;
         let mut luma = vec![0; pixels.len()];
         let mut colours = [vec![0; half], vec![0; half]];
-        let mut rows = [Row::new(width), Row::new(width)];
+        let mut rows = [Row::new(width, matrix), Row::new(width, matrix)];
         let mut off = 0;
         for (at, (pixels, luma)) in pixels.chunks(width * 2).zip(luma.chunks_mut(width * 2)).enumerate() {
             for ((pixels, luma), row) in pixels.chunks(width).zip(luma.chunks_mut(width)).zip(&mut rows) {
@@ -198,20 +243,8 @@ impl Planes {
                 off += halved(&rows[0].colours[channel], &rows[lower].colours[channel], out);
             }
         }
-        let sampling = if off as f64 >= FULL_FROM * 16.0 * 4.0 * half as f64 { Sampling::Full } else { Sampling::Half };
-        if sampling == Sampling::Full {
-            colours = [vec![0; luma.len()], vec![0; luma.len()]];
-            for (at, pixels) in pixels.chunks(width).enumerate() {
-                rows[0].read(pixels);
-                for (colour, from) in colours.iter_mut().zip(&rows[0].colours) {
-                    for (out, value) in colour[at * width..][..width].iter_mut().zip(from) {
-                        *out = (((value + 8) >> 4) + 128).clamp(0, 255) as u8;
-                    }
-                }
-            }
-        }
         let [cb, cr] = colours;
-        Self { size, sampling, values: [luma, cb, cr] }
+        (Self { size, sampling: Sampling::Half, values: [luma, cb, cr] }, off as f64 / (16.0 * 4.0 * half as f64))
     }
 
     /// Of the last channel.
