@@ -2,7 +2,8 @@
 //!
 //! The encoder is our own: divisors tuned for SSIMULACRA2 ([`quantiser`]) and Huffman codes made for each picture. Beside libjpeg-turbo's
 //! files with its tables, which it replaced, a photo of the same score takes a fifth fewer bytes and no more time; the numbers stand in
-//! `docs/engine.md`. A file in several scans has the same pixels in 2 to 3 % fewer bytes; it is what [`Effort::Small`] makes, where it is smaller.
+//! `docs/engine.md`. A file in several scans has the same pixels in 2 to 3 % fewer bytes; it is what [`Effort::Small`] makes, where it is
+//! smaller.
 
 mod baseline;
 mod blocks;
@@ -86,8 +87,8 @@ fn full_chroma(settings: &Settings) -> bool {
     settings.chroma == Chroma::Full || settings.quality >= FULL_CHROMA_FROM
 }
 
-/// Bytes that are held for a pixel at most: symbols that wait, four bytes each, and the file. In one scan no more than one waits for a pixel; in
-/// several, all do, in lists that grow by doubling.
+/// Bytes that are held for a pixel at most: symbols that wait, four bytes each, and the file. In one scan no more than one waits for a
+/// pixel; in several, all do, in lists that grow by doubling.
 pub fn bytes_a_pixel(settings: &Settings) -> u64 {
     match (settings.progressive || settings.effort == Effort::Small, full_chroma(settings)) {
         (false, false) => 8,

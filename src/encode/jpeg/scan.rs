@@ -1,7 +1,7 @@
 //! The one scan of a baseline file: symbols are gathered and counted, codes are made for them, and they are written.
 //!
-//! Always true: no more symbols wait than [`Scan::new`] was told. Where a picture has more, codes are made of what was counted until then, with
-//! one for each symbol that may still come, and the rest is written as it comes.
+//! Always true: no more symbols wait than [`Scan::new`] was told. Where a picture has more, codes are made of what was counted until then,
+//! with one for each symbol that may still come, and the rest is written as it comes.
 
 use super::blocks::Quantised;
 use super::huffman::Codes;

@@ -1,5 +1,5 @@
-//! A file in several scans: first every block's mean, then luma's and chroma's frequencies in bands, each scan with codes of its own. Blocks
-//! without anything in a band are counted together, so that smooth pictures and chroma cost next to nothing.
+//! A file in several scans: first every block's mean, then luma's and chroma's frequencies in bands, each scan with codes of its own.
+//! Blocks without anything in a band are counted together, so that smooth pictures and chroma cost next to nothing.
 //!
 //! Levels come whole (spectral selection alone): halving them first, as libjpeg's files do, took 3 to 4 % more bytes for eleven photos.
 
@@ -97,8 +97,8 @@ impl Scans {
         self.row.extend_from_slice(blocks);
     }
 
-    /// Ends a row of MCUs, which begins at a row of pixels. In scans of one component blocks stand row by row, and what lies wholly beyond the
-    /// picture is left out (A.2.3).
+    /// Ends a row of MCUs, which begins at a row of pixels. In scans of one component blocks stand row by row, and what lies wholly beyond
+    /// the picture is left out (A.2.3).
     pub fn end_row(&mut self, top: usize) {
         let Frame { width, height, sampling } = self.frame;
         let (blocks, side) = match sampling {
