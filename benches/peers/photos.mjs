@@ -77,8 +77,11 @@ const HARD = {
         `<circle cx="${(at * 7919) % 2400}" cy="${(at * 104729) % 1800}" r="${1 + (at % 7) / 3}" fill="#fff" opacity="${0.3 + (at % 8) / 11}"/>`)}`,
     skin: `<defs><radialGradient id="s"><stop offset="0" stop-color="#8a5a3c"/><stop offset="0.7" stop-color="#4a2a1a"/><stop offset="1" stop-color="#1c0e08"/></radialGradient></defs>
         <rect width="2400" height="1800" fill="url(#s)"/>`,
+    noise: `<defs><linearGradient id="n"><stop offset="0" stop-color="#405060"/><stop offset="1" stop-color="#c0b090"/></linearGradient></defs>
+        <rect width="2400" height="1800" fill="url(#n)"/>`,
 };
-const NOISY = new Set(['night-sky', 'skin']);
+// How far samples are moved at most, in steps of 8 bits.
+const NOISE = { 'night-sky': 5, skin: 5, noise: 60 };
 const PHOTOGRAPHED = { hair: 'dogs', foliage: 'dandelion' };
 
 async function hard(samples, into) {
@@ -87,8 +90,9 @@ async function hard(samples, into) {
         const svg = `<svg xmlns="http://www.w3.org/2000/svg" width="${width}" height="${height}">${body}</svg>`;
         const { data } = await sharp(Buffer.from(svg)).removeAlpha().raw().toBuffer({ resolveWithObject: true });
         const uniform = random(name.length);
-        if (NOISY.has(name)) for (let at = 0; at < data.length; at += 1) {
-            data[at] = Math.max(0, Math.min(255, Math.round(data[at] + 10 * (uniform() - 0.5))));
+        const most = NOISE[name] ?? 0;
+        if (most > 0) for (let at = 0; at < data.length; at += 1) {
+            data[at] = Math.max(0, Math.min(255, Math.round(data[at] + 2 * most * (uniform() - 0.5))));
         }
         await sharp(data, { raw: { width, height, channels: 3 } })
             .jpeg({ quality: 92, chromaSubsampling: '4:2:0' })
