@@ -14,7 +14,7 @@ use super::{Charge, SharedHeader};
 use crate::base::Limits;
 
 /// The most bytes of pictures of one original.
-const BYTES_MAX: u64 = 12 << 20;
+const BYTES_MAX: u64 = 8 << 20;
 
 /// Pictures of one original, the oldest first.
 #[derive(Debug, Default)]
@@ -48,7 +48,13 @@ impl Album {
 
     /// Puts pictures in; the oldest make room.
     pub fn put(&mut self, pages: Pages) {
-        for page in pages.0 {
+        for mut page in pages.0 {
+            // A source that was read twice is held once.
+            if let Some(page) = Arc::get_mut(&mut page)
+                && let Some(known) = self.pages.iter().find(|known| same_bytes(&known.source, &page.source))
+            {
+                page.source = known.source.clone();
+            }
             self.bytes += page.bytes;
             self.pages.push_back(page);
             while self.bytes > BYTES_MAX {
