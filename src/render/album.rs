@@ -14,7 +14,7 @@ use super::{Charge, SharedHeader};
 use crate::base::Limits;
 
 /// The most bytes of pictures of one original.
-const BYTES_MAX: u64 = 8 << 20;
+const BYTES_MAX: u64 = 6 << 20;
 
 /// Pictures of one original, the oldest first.
 #[derive(Debug, Default)]

@@ -273,6 +273,8 @@ impl Waiting {
             metrics::counter!("fovea_render_variants_total", "format" => rendered.format.extension()).increment(1);
         }
         drop(self.charge);
+        // Who asks for the next one only then is alone.
+        drop(self.place);
         drop(self.done.send(made));
     }
 }
