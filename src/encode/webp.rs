@@ -1,6 +1,6 @@
 //! WebP, still and animated, by libwebp.
 //!
-//! Method [`METHOD`]: half of method 4's CPU for 3 % more bytes. Opaque pictures come to libwebp as [`planes`](super::planes), which
+//! Method [`METHOD`]: half of method 4's CPU for 3 % more bytes. Opaque pictures come to libwebp as [`planes`], which
 //! are made in a fraction of its own conversion's time. The encoder asks the deadline as it goes, by its progress hook.
 //!
 //! libwebp is the one that `libwebp-sys` 0.9 carries. The current one, of `libwebp-sys` 0.14, makes byte for byte the same lossy

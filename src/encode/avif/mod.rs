@@ -1,7 +1,7 @@
 //! AVIF, on this thread: by libaom, made while somebody waits, and by ravif (rav1e) from quality [`TEN_BITS_FROM`] on.
 //!
 //! libaom codes 8 bits at its fastest intra speed, colour at half resolution where the picture's colour allows it (see
-//! [`planes`](super::planes)), alpha as a second picture without loss, as in WebP, so that what is transparent or opaque stays so. ravif codes 10 bits and colour at full resolution, which only shows where little
+//! [`planes`]), alpha as a second picture without loss, as in WebP, so that what is transparent or opaque stays so. ravif codes 10 bits and colour at full resolution, which only shows where little
 //! else is lost. Both write sRGB as CICP 1/13/6, full range: into the bitstream, and libaom's also into the container (ravif
 //! leaves it to the container's default, which is the same).
 //!

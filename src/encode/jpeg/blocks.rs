@@ -153,7 +153,7 @@ fn quantise<V: Lanes>(block: Block<V>, levels: &Levels, out: &mut Quantised) {
     out.some = some;
 }
 
-/// The DCT of eight numbers, in each lane, multiplied with 8 and with each frequency's factor ([`super::quantiser::SCALES`]).
+/// The DCT of eight numbers, in each lane, multiplied with 8 and with each frequency's factor (`FACTORS` of [`super::quantiser`]).
 #[inline(always)]
 fn transform<V: Lanes>(rows: Block<V>) -> Block<V> {
     let [a, b, c, d, e, f, g, h] = rows;
