@@ -2,6 +2,7 @@
 //!
 //! Owns no state and does no I/O. Always true: it imports no other room.
 
+pub mod causes;
 pub mod circuit;
 pub mod deadline;
 pub mod digest;
@@ -12,6 +13,7 @@ pub mod limits;
 pub mod stages;
 pub mod url;
 
+pub use causes::in_words;
 pub use circuit::{Circuit, CircuitSettings, CircuitState, Went};
 pub use deadline::{Deadline, Stopped, Work};
 pub use digest::{AssetDigest, Digest, VariantKey};

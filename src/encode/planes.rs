@@ -176,8 +176,8 @@ fn square(value: i16, sum: i16) -> i32 {
     off * off
 }
 
-/// The means of two by two, and the sum of the squares of what the four are off, in 16ths of a squared step.
-fn halved(upper: &[i16], lower: &[i16], out: &mut [u8]) -> u64 {
+/// The means of two by two; and, where it is measured, the sum of the squares of what the four are off, in 16ths of a squared step.
+fn halved<const MEASURED: bool>(upper: &[i16], lower: &[i16], out: &mut [u8]) -> u64 {
     let (upper, lower) = (upper.as_chunks::<2>().0, lower.as_chunks::<2>().0);
     let mut off = 0;
     for ((upper, lower), out) in upper.chunks(PAIRS).zip(lower.chunks(PAIRS)).zip(out.chunks_mut(PAIRS)) {
@@ -186,7 +186,9 @@ fn halved(upper: &[i16], lower: &[i16], out: &mut [u8]) -> u64 {
             let ([a, b], [c, d]) = (upper[at], lower[at]);
             let sum = a + b + c + d;
             out[at] = (((sum + 32) >> 6) + 128).clamp(0, 255) as u8;
-            squares += square(a, sum) + square(b, sum) + square(c, sum) + square(d, sum);
+            if MEASURED {
+                squares += square(a, sum) + square(b, sum) + square(c, sum) + square(d, sum);
+            }
         }
         off += squares as u64;
     }
@@ -197,7 +199,7 @@ impl Planes {
     /// Of RGB, in full range.
     pub fn colour(rgb: &[u8], size: Size) -> Self {
         let width = size.width as usize;
-        let (mut planes, off) = Self::halved(rgb, size, &FULL_RANGE);
+        let (mut planes, off) = Self::halved::<true>(rgb, size, &FULL_RANGE);
         if off < FULL_FROM {
             return planes;
         }
@@ -218,11 +220,11 @@ impl Planes {
 
     /// Of RGB, in video's range, with colour at half resolution.
     pub fn video(rgb: &[u8], size: Size) -> Self {
-        Self::halved(rgb, size, &VIDEO_RANGE).0
+        Self::halved::<false>(rgb, size, &VIDEO_RANGE).0
     }
 
-    /// With colour at half resolution; and the mean squared difference that it makes, both planes added.
-    fn halved(rgb: &[u8], size: Size, matrix: &'static Matrix) -> (Self, f64) {
+    /// With colour at half resolution; and, where it is measured, the mean squared difference that it makes, both planes added.
+    fn halved<const MEASURED: bool>(rgb: &[u8], size: Size, matrix: &'static Matrix) -> (Self, f64) {
         let pixels = rgb.as_chunks::<3>().0;
         let width = size.width as usize;
         let (half_width, half_height) = (size.width.div_ceil(2) as usize, size.height.div_ceil(2) as usize);
@@ -240,7 +242,7 @@ impl Planes {
             let lower = if pixels.len() > width { 1 } else { 0 };
             for (channel, colour) in colours.iter_mut().enumerate() {
                 let out = &mut colour[at * half_width..][..half_width];
-                off += halved(&rows[0].colours[channel], &rows[lower].colours[channel], out);
+                off += halved::<MEASURED>(&rows[0].colours[channel], &rows[lower].colours[channel], out);
             }
         }
         let [cb, cr] = colours;

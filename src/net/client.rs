@@ -16,7 +16,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::dial::{Dial, DialError};
 use super::{Body, Error, Guard, Hosts, tls};
-use crate::base::Deadline;
+use crate::base::{Deadline, in_words};
 
 /// The most bytes of an answer's head.
 const HEAD_BYTES_MAX: usize = 64 << 10;
@@ -267,14 +267,13 @@ fn without_dots(path: &str) -> String {
 /// The library's error in the room's words; ours, where it only passed through.
 fn failed(error: &legacy::Error) -> Error {
     let mut cause: Option<&(dyn std::error::Error + 'static)> = error.source();
-    let mut said = error.to_string();
     while let Some(error) = cause {
         if let Some(DialError(error)) = error.downcast_ref() {
             return error.clone();
         }
-        said = format!("{said}: {error}");
         cause = error.source();
     }
+    let said = in_words(error);
     if error.is_connect() { Error::Connect(said) } else { Error::Exchange(said) }
 }
 

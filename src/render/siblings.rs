@@ -156,11 +156,10 @@ impl Siblings {
         self.meetings.lock().get(&original).map(|meeting| meeting.album.pages()).unwrap_or_default()
     }
 
-    /// Whether others of an original are there than so many that are being made.
-    fn are_others(&self, original: AssetDigest, making: usize) -> bool {
+    /// Whether no other of an original is there than one that is being made.
+    fn is_alone(&self, original: AssetDigest) -> bool {
         let meetings = self.meetings.lock();
-        let Some(meeting) = meetings.get(&original) else { return false };
-        meeting.coming + meeting.waiting.len() + meeting.making > making
+        meetings.get(&original).is_none_or(|meeting| meeting.coming + meeting.waiting.len() + meeting.making <= 1)
     }
 
     /// Does what has come, on a thread of the pool; what shares no decode goes to other threads.
@@ -197,7 +196,7 @@ impl Siblings {
         let members: Vec<(&Order, &Work)> = group.iter().map(|one| (&one.order, &one.work)).collect();
         let begun = Instant::now();
         // One that is alone, with nobody in sight who could want its picture, is made without one to keep.
-        let shares = |one: &Waiting| !one.order.animates() && self.are_others(original, 1);
+        let shares = |one: &Waiting| !one.order.animates() && !self.is_alone(original);
         let ready = match &*group {
             [] => None,
             [one] if !shares(one) => None,

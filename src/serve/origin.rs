@@ -86,7 +86,7 @@ pub struct Origin {
     pub(super) fleet: Option<Fleet>,
     /// Whose the derivative store is.
     pub(super) store: Store,
-    /// Where the fleet is told of purges; without, by the catalog's events.
+    /// Where the fleet is told of purges, beside the catalog's events.
     pub(super) purge_log: Option<PurgeLog>,
     /// What this process is called among those that share the catalog.
     pub(super) name: String,

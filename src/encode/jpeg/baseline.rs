@@ -12,8 +12,9 @@ use super::lanes::{Lanes, PIXELS_BYTES, Portable};
 use super::quantiser::Quantiser;
 use super::scan::Scan;
 use super::scans::Scans;
-use super::write::{self, Frame, Sampling};
+use super::write::{self, Frame};
 use crate::base::{Stopped, Work};
+use crate::encode::planes::Sampling;
 
 /// Pixels of an MCU on a side, at most.
 const SIDE_MAX: usize = 16;
@@ -124,7 +125,7 @@ struct Mcus {
 impl Mcus {
     fn new(sampling: Sampling) -> Self {
         let (side, luma, count) = match sampling {
-            Sampling::Gray => (8, 1, 1),
+            Sampling::None => (8, 1, 1),
             Sampling::Full => (8, 1, 3),
             Sampling::Half => (16, 4, 6),
         };
@@ -137,7 +138,7 @@ impl Mcus {
         let blocks = &mut self.blocks[..self.count];
         let pixels = picture.part(left, top, self.side, &mut self.copy);
         match picture.frame.sampling {
-            Sampling::Gray => blocks::gray::<V>(pixels, &quantiser.levels, blocks),
+            Sampling::None => blocks::gray::<V>(pixels, &quantiser.levels, blocks),
             Sampling::Full => blocks::whole::<V>(pixels, &quantiser.levels, blocks),
             Sampling::Half => blocks::halved::<V>(pixels, &quantiser.levels, blocks),
         }
@@ -149,7 +150,7 @@ impl Picture<'_> {
     /// The pixels of an MCU; at an edge copied, its last column and row again and again.
     #[inline(always)]
     fn part<'a>(&'a self, left: usize, top: usize, side: usize, copy: &'a mut [u8; STRIDE * SIDE_MAX]) -> Pixels<'a> {
-        let channels = if self.frame.sampling == Sampling::Gray { 1 } else { 3 };
+        let channels = if self.frame.sampling == Sampling::None { 1 } else { 3 };
         let stride = self.frame.width * channels;
         let from = top * stride + left * channels;
         let enough = from + (side - 1) * stride + side * 3 + PIXELS_BYTES <= self.samples.len();

@@ -18,9 +18,10 @@ mod tests;
 mod write;
 
 use self::baseline::Form;
-use self::write::{Frame, Sampling};
+use self::write::Frame;
 use super::{Chroma, Effort, Error, Settings};
 use crate::base::Work;
+use crate::encode::planes::Sampling;
 use crate::pixels::{Layout, Picture};
 
 /// The quality from which chroma keeps its full resolution.
@@ -49,7 +50,7 @@ pub fn encode(picture: &Picture, settings: &Settings, work: &Work) -> Result<Vec
         }
     };
     let sampling = if gray {
-        Sampling::Gray
+        Sampling::None
     } else if full_chroma(settings) {
         Sampling::Full
     } else {

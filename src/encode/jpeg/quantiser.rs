@@ -4,7 +4,7 @@
 //! what was tried beside them.
 
 use super::lanes::LANES;
-use super::write::Sampling;
+use crate::encode::planes::Sampling;
 
 /// Divisors at scale 1, in 64ths: of luma, of chroma at half and of chroma at full resolution. They are their own mirror images.
 const LUMA: [u16; 64] = [

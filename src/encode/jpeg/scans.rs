@@ -6,7 +6,8 @@
 use super::blocks::Quantised;
 use super::huffman::Codes;
 use super::symbols::{Few, Often, Token, Writing};
-use super::write::{self, Frame, Sampling};
+use super::write::{self, Frame};
+use crate::encode::planes::Sampling;
 
 /// A component and what is coded of its blocks: the first and last coefficient.
 type Band = (usize, u32, u32);
@@ -71,7 +72,7 @@ pub struct Scans {
 impl Scans {
     /// Nothing yet.
     pub fn new(frame: Frame) -> Self {
-        let bands = if frame.sampling == Sampling::Gray { GRAY } else { COLOUR };
+        let bands = if frame.sampling == Sampling::None { GRAY } else { COLOUR };
         let gathered = |band: &Band| Gathered { band: *band, tokens: Vec::new(), often: [0; 256], ends: 0 };
         Self {
             frame,
@@ -102,7 +103,7 @@ impl Scans {
     pub fn end_row(&mut self, top: usize) {
         let Frame { width, height, sampling } = self.frame;
         let (blocks, side) = match sampling {
-            Sampling::Gray => (1, 1),
+            Sampling::None => (1, 1),
             Sampling::Full => (3, 1),
             Sampling::Half => (6, 2),
         };
@@ -125,7 +126,7 @@ impl Scans {
 
     /// The file.
     pub fn finish(mut self, tables: &[[u8; 64]; 2], markers: &[u8]) -> Vec<u8> {
-        let components = if self.frame.sampling == Sampling::Gray { 1 } else { 3 };
+        let components = if self.frame.sampling == Sampling::None { 1 } else { 3 };
         let mut writing = Writing::after(write::head(self.frame, write::PROGRESSIVE, tables, markers));
         let classes = components.min(2);
         let codes: Vec<Codes> = self.often[..classes].iter().map(Codes::of).collect();

@@ -10,17 +10,18 @@ use super::baseline::{self, Form, Picture as Source};
 use super::huffman::Codes;
 use super::lanes::Portable;
 use super::quantiser::Quantiser;
-use super::write::{Frame, Sampling};
+use super::write::Frame;
 use crate::base::{Deadline, Work};
+use crate::encode::planes::Sampling;
 
-const SAMPLINGS: [Sampling; 3] = [Sampling::Gray, Sampling::Half, Sampling::Full];
+const SAMPLINGS: [Sampling; 3] = [Sampling::None, Sampling::Half, Sampling::Full];
 
 fn work() -> Work {
     Work::until(Deadline::after(Duration::from_secs(60)))
 }
 
 fn channels(sampling: Sampling) -> usize {
-    if sampling == Sampling::Gray { 1 } else { 3 }
+    if sampling == Sampling::None { 1 } else { 3 }
 }
 
 /// A baseline file; and it is the same without vectors, and has the same pixels in several scans.
@@ -65,7 +66,7 @@ fn extremes(width: usize, height: usize, channels: usize) -> Vec<u8> {
 }
 
 fn by_turbo(file: &[u8], sampling: Sampling) -> (usize, usize, Vec<u8>) {
-    let format = if sampling == Sampling::Gray { turbojpeg::PixelFormat::GRAY } else { turbojpeg::PixelFormat::RGB };
+    let format = if sampling == Sampling::None { turbojpeg::PixelFormat::GRAY } else { turbojpeg::PixelFormat::RGB };
     let image = turbojpeg::decompress(file, format).unwrap();
     let row = image.width * channels(sampling);
     let pixels = image.pixels.chunks(image.pitch).flat_map(|line| line[..row].to_vec()).collect();
@@ -73,7 +74,7 @@ fn by_turbo(file: &[u8], sampling: Sampling) -> (usize, usize, Vec<u8>) {
 }
 
 fn by_zune(file: &[u8], sampling: Sampling) -> (usize, usize, Vec<u8>) {
-    let colours = if sampling == Sampling::Gray { ColorSpace::Luma } else { ColorSpace::RGB };
+    let colours = if sampling == Sampling::None { ColorSpace::Luma } else { ColorSpace::RGB };
     let options = DecoderOptions::default().jpeg_set_out_colorspace(colours);
     let mut decoder = zune_jpeg::JpegDecoder::new_with_options(ZCursor::new(file), options);
     let pixels = decoder.decode().unwrap();
@@ -172,7 +173,7 @@ fn qualities_rise() {
 /// One flat colour: little more than the headers.
 #[test]
 fn flat_pictures_are_small() {
-    for (sampling, bytes_max) in [(Sampling::Gray, 450), (Sampling::Half, 900), (Sampling::Full, 1800)] {
+    for (sampling, bytes_max) in [(Sampling::None, 450), (Sampling::Half, 900), (Sampling::Full, 1800)] {
         let file = encoded(&vec![90; 256 * 256 * channels(sampling)], 256, 256, sampling, 80);
         assert!(file.len() < bytes_max, "{sampling:?}: {} bytes", file.len());
         assert!(by_turbo(&file, sampling).2.iter().all(|value| value.abs_diff(90) < 2));

@@ -2,17 +2,7 @@
 
 use super::blocks::PLACES;
 use super::huffman::Codes;
-
-/// How finely colour is kept.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Sampling {
-    /// Not at all.
-    Gray,
-    /// At half resolution on both sides (4:2:0).
-    Half,
-    /// At full resolution (4:4:4).
-    Full,
-}
+use crate::encode::planes::Sampling;
 
 /// What a file holds.
 #[derive(Clone, Copy, Debug)]
@@ -35,7 +25,7 @@ pub fn head(frame: Frame, kind: u8, tables: &[[u8; 64]; 2], markers: &[u8]) -> V
     segment(&mut out, 0xe0, b"JFIF\0\x01\x01\0\0\x01\0\x01\0\0");
     out.extend_from_slice(markers);
     let components: &[[u8; 3]] = match frame.sampling {
-        Sampling::Gray => &[[1, 0x11, 0]],
+        Sampling::None => &[[1, 0x11, 0]],
         Sampling::Half => &[[1, 0x22, 0], [2, 0x11, 1], [3, 0x11, 1]],
         Sampling::Full => &[[1, 0x11, 0], [2, 0x11, 1], [3, 0x11, 1]],
     };
@@ -76,7 +66,7 @@ pub fn scan(out: &mut Vec<u8>, components: &[(usize, u8)], from: u8, to: u8) {
 pub fn start(frame: Frame, tables: &[[u8; 64]; 2], all: &[Codes], markers: &[u8]) -> Vec<u8> {
     let mut out = head(frame, BASELINE, tables, markers);
     let (places, components): (&[u8], &[(usize, u8)]) = match frame.sampling {
-        Sampling::Gray => (&[0x00, 0x10], &[(0, 0x00)]),
+        Sampling::None => (&[0x00, 0x10], &[(0, 0x00)]),
         Sampling::Half | Sampling::Full => (&[0x00, 0x01, 0x10, 0x11], &[(0, 0x00), (1, 0x11), (2, 0x11)]),
     };
     codes(&mut out, places, all);

@@ -24,6 +24,7 @@ use tokio::sync::Semaphore;
 
 pub use self::settings::{Encryption, Keys, Multipart, Settings};
 use super::{Error, Listed, Meta, ObjectStore, Presigned, Put, PutOptions, Reading};
+use crate::base::in_words;
 
 /// How many keys one listing gives and one request deletes; the protocol's own bound.
 const KEYS_MAX: i32 = 1000;
@@ -267,20 +268,6 @@ impl S3 {
             _ => Error::Unavailable(said),
         }
     }
-}
-
-/// An error with its causes, for people; what the SDK shows of itself is a tree of its own types.
-fn in_words(error: &dyn std::error::Error) -> String {
-    let mut said = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let one = error.to_string();
-        if !said.ends_with(&one) {
-            said = format!("{said}: {one}");
-        }
-        cause = error.source();
-    }
-    said
 }
 
 impl ObjectStore for S3 {

@@ -14,6 +14,7 @@ use aws_sdk_s3::types::{CompletedMultipartUpload, CompletedPart};
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 
 use super::{Error, Presigned, Put, PutOptions, S3};
+use crate::base::in_words;
 
 /// Most parts of an upload; the protocol's own bound.
 const PARTS_MAX: u64 = 10_000;
@@ -208,7 +209,7 @@ impl Drop for Unfinished<'_> {
 async fn abort(client: Client, bucket: String, key: String, id: String) {
     let aborted = client.abort_multipart_upload().bucket(&bucket).key(&key).upload_id(&id).send().await;
     if let Err(error) = aborted {
-        let error = super::in_words(&error);
+        let error = in_words(&error);
         tracing::warn!(bucket, key, %error, "an upload in parts that failed could not be taken away; a lifecycle rule should");
     }
 }
