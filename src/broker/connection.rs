@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use async_nats::jetstream::{self, context::ContextBuilder};
 use async_nats::{Client, Event};
+use futures_util::TryStreamExt;
 use tokio::sync::watch;
 
 use super::{Error, Settings};
@@ -108,6 +109,11 @@ impl Broker {
             Ok(Err(error)) => Err(Error::Unavailable(error.to_string())),
             Err(_) => Err(Error::Unavailable("no answer in time".to_owned())),
         }
+    }
+
+    /// Whether JetStream answers, whatever may be with one stream of it.
+    pub(super) async fn answers(&self) -> bool {
+        self.up().is_ok() && self.context().stream_names().try_next().await.is_ok()
     }
 
     /// What it was told.

@@ -36,6 +36,11 @@ impl Place {
         Self { log: info.created.unix_timestamp_nanos(), sequence: 0 }
     }
 
+    /// Before the last message of a log.
+    pub(super) fn before_last(info: &Info) -> Self {
+        Self { sequence: info.state.last_sequence.saturating_sub(1), ..Self::beginning(info) }
+    }
+
     /// Whether nothing of the log is behind it.
     pub(super) fn is_at_end(&self, info: &Info) -> bool {
         self.log == info.created.unix_timestamp_nanos() && self.sequence >= info.state.last_sequence

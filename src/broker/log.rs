@@ -1,14 +1,15 @@
 //! Logs: streams of messages in order, kept by age and size, that anybody may follow from any place.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_nats::jetstream::context::PublishErrorKind;
 use async_nats::jetstream::message::PublishMessage;
 use async_nats::jetstream::stream::{Config, DiscardPolicy, Info};
 use bytes::Bytes;
+use parking_lot::Mutex;
 
 use super::error::judged;
-use super::follow::{Begun, Following, Place};
+use super::follow::{Begun, Following, Heard, Place};
 use super::streams::Ensured;
 use super::{Broker, Error};
 
@@ -23,6 +24,8 @@ pub struct LogSettings {
     pub max_age: Duration,
     /// Most bytes of all together; above them the oldest go.
     pub bytes_max: u64,
+    /// For how long it may fail, while the broker is well otherwise, before it counts as lost.
+    pub lost_after: Duration,
 }
 
 /// A message that is to be appended.
@@ -50,6 +53,9 @@ pub struct End {
 pub struct Log {
     broker: Broker,
     stream: Ensured,
+    lost_after: Duration,
+    /// Since when it fails while the broker is well otherwise.
+    failing: Mutex<Option<Instant>>,
 }
 
 impl Log {
@@ -67,7 +73,7 @@ impl Log {
                 ..Config::default()
             },
         );
-        Self { broker, stream }
+        Self { broker, stream, lost_after: settings.lost_after, failing: Mutex::default() }
     }
 
     /// Appends a message; done when the broker has it.
@@ -127,9 +133,41 @@ impl Log {
         Ok(!place.is_at_end(&info))
     }
 
-    /// Whether the broker can be reached.
-    pub fn is_up(&self) -> bool {
-        self.broker.up().is_ok()
+    /// Has it bring its last message, if it holds one.
+    ///
+    /// # Errors
+    /// It brings none within so long, or nobody may follow it.
+    pub async fn brings(&self, within: Duration) -> Result<(), Error> {
+        let info = self.info().await?;
+        if info.state.messages == 0 {
+            return Ok(());
+        }
+        let before = Place::before_last(&info);
+        let (mut following, _) = Following::begin(&self.broker, &info, Some(&before), within).await?;
+        match following.next().await? {
+            Heard::Message(_) => Ok(()),
+            Heard::Nothing => Err(Error::Unavailable("it does not bring what is in the log".to_owned())),
+        }
+    }
+
+    /// Notes that all is well with it.
+    pub fn is_well(&self) {
+        *self.failing.lock() = None;
+    }
+
+    /// Notes that it fails. Whether it is to be made anew: a server that was killed may come back with a stream that takes or brings
+    /// nothing any more. What the whole broker cannot do says nothing of this log.
+    pub async fn is_lost(&self) -> bool {
+        if !self.broker.answers().await {
+            self.is_well();
+            return false;
+        }
+        let mut failing = self.failing.lock();
+        let lost = failing.get_or_insert_with(Instant::now).elapsed() > self.lost_after;
+        if lost {
+            *failing = None;
+        }
+        lost
     }
 
     /// Makes the log anew, without what is in it.

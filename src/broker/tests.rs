@@ -122,8 +122,8 @@ async fn tls_is_spoken_with_whom_our_authority_vouches_for() {
 }
 
 fn log(broker: &Broker, bytes_max: u64) -> Log {
-    let max_age = Duration::from_secs(3600);
-    Log::new(broker.clone(), LogSettings { name: "words", subjects: "words.>", max_age, bytes_max })
+    let (max_age, lost_after) = (Duration::from_secs(3600), Duration::from_secs(1));
+    Log::new(broker.clone(), LogSettings { name: "words", subjects: "words.>", max_age, bytes_max, lost_after })
 }
 
 fn word(number: usize) -> Message {
@@ -225,6 +225,32 @@ async fn silence_and_loss_are_told() {
     tokio::time::timeout(Duration::from_secs(20), appended).await.unwrap();
     let (mut following, begun) = log.follow(Some(&place), SILENCE).await.unwrap();
     assert_eq!((begun, heard(&mut following).await), (Begun::Whole, vec![0]), "the log was on the disk");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_that_fails_for_long_is_lost_unless_the_whole_broker_fails() {
+    let server = Nats::start("");
+    let broker = on(&server).await;
+    let log = log(&broker, 1 << 20);
+    log.brings(SILENCE).await.unwrap();
+    log.append(word(0)).await.unwrap();
+    log.brings(SILENCE).await.unwrap();
+    let fails_on = async || {
+        assert!(!log.is_lost().await, "it fails since now");
+        tokio::time::sleep(Duration::from_millis(1200)).await;
+    };
+    fails_on().await;
+    assert!(log.is_lost().await);
+    fails_on().await;
+    log.is_well();
+    fails_on().await;
+    server.kill();
+    broker.states().wait_for(|state| *state == State::Down).await.unwrap();
+    assert!(!log.is_lost().await, "nothing is known of it");
+    server.start_again();
+    broker.wait(Duration::from_secs(20)).await.unwrap();
+    fails_on().await;
+    assert!(log.is_lost().await);
 }
 
 const LIFE: Duration = Duration::from_millis(1500);

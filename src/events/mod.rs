@@ -3,8 +3,8 @@
 //!
 //! Enters: the catalog's events. Leaves: messages, a subject a kind (`fovea.events.asset.accepted`), each an [`EventMessage`].
 //!
-//! Always true: what the log holds is a prefix of the catalog's events, each once and in order, however many processes relay and
-//! whichever of them is killed.
+//! Always true: what the log holds is a stretch of the catalog's events without a gap, each once and in order, however many processes
+//! relay and whichever of them is killed. A log that was lost is made anew, and begins with events that the lost one had too.
 
 mod relay;
 #[cfg(test)]
@@ -27,8 +27,14 @@ pub struct Kept {
     pub bytes_max: u64,
 }
 
+/// A log that takes or brings nothing for so long, while the broker is well otherwise, is made anew.
+const LOST_AFTER: Duration = Duration::from_secs(30);
+
 /// The log of events. Asks nobody.
 pub fn log(broker: &Broker, kept: Kept) -> Log {
-    let Kept { max_age, bytes_max } = kept;
-    Log::new(broker.clone(), LogSettings { name: "events", subjects: "events.>", max_age, bytes_max })
+    Log::new(broker.clone(), settings(kept))
+}
+
+fn settings(Kept { max_age, bytes_max }: Kept) -> LogSettings {
+    LogSettings { name: "events", subjects: "events.>", max_age, bytes_max, lost_after: LOST_AFTER }
 }

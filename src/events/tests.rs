@@ -3,13 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use async_nats::jetstream;
 use serde_json::json;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::*;
-use crate::broker::{self, Heard, Settings};
-use crate::catalog::{self, Catalog, NewEvent};
+use crate::broker::{self, Begun, Heard, Settings};
+use crate::catalog::{self, Catalog, Clock, NewEvent};
 
 const WITHIN: Duration = Duration::from_secs(30);
 const SILENCE: Duration = Duration::from_secs(4);
@@ -32,20 +33,34 @@ impl Fleet {
         Catalog::new(catalog::Settings::new(&self.url))
     }
 
+    /// Counts as lost soon.
     fn log(&self) -> Log {
-        log(&self.broker, Kept { max_age: Duration::from_secs(3600), bytes_max: 64 << 20 })
+        let kept = Kept { max_age: Duration::from_secs(3600), bytes_max: 64 << 20 };
+        Log::new(self.broker.clone(), LogSettings { lost_after: Duration::from_secs(2), ..settings(kept) })
     }
 
     fn relay(&self) -> (watch::Sender<bool>, JoinHandle<()>) {
+        self.relay_of(self.catalog())
+    }
+
+    fn relay_of(&self, catalog: Catalog) -> (watch::Sender<bool>, JoinHandle<()>) {
         let (stop, stopped) = watch::channel(false);
-        (stop, tokio::spawn(Relay::new(self.catalog(), Arc::new(self.log())).keep(stopped)))
+        (stop, tokio::spawn(Relay::new(catalog, Arc::new(self.log())).keep(stopped)))
+    }
+
+    /// JetStream, and the stream of events as it is.
+    async fn stream(&self) -> (jetstream::Context, jetstream::stream::Config) {
+        let context = jetstream::new(async_nats::connect(broker::server::shared().url()).await.unwrap());
+        let stream = context.get_stream(format!("{}_events", self.broker.settings().prefix)).await.unwrap();
+        let config = stream.cached_info().config.clone();
+        (context, config)
     }
 
     /// The numbers in the log so far, from its first message on, once so many are there.
     async fn numbers(&self, count: u64) -> Vec<i64> {
         let log = self.log();
         let all_there = async {
-            while log.end().await.unwrap().sequence < count {
+            while !log.end().await.is_ok_and(|end| end.sequence >= count) {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
         };
@@ -135,16 +150,90 @@ async fn whichever_relay_is_killed_each_event_comes_once() {
     tokio::join!(writing, killing);
     let numbers = fleet.numbers(400).await;
     assert!(numbers.is_sorted_by(|one, next| one < next) && numbers.len() == 400, "{numbers:?}");
-    // A log that was lost is gone on with, not begun again.
-    let last = *numbers.last().unwrap();
-    for (_, relay) in &relays {
-        relay.abort();
-    }
-    catalog.reach("events relayed", last).await.unwrap();
-    catalog.reach("events relayed", last - 5).await.unwrap();
-    let fresh = Fleet { url: fleet.url.clone(), ..Fleet::new().await };
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_that_is_new_begins_with_what_the_one_before_it_was_told_of_late() {
+    let fleet = Fleet::new().await;
+    let clock = Clock::still(1_800_000_000_000);
+    let catalog = Catalog::new(catalog::Settings { clock: clock.clone(), ..catalog::Settings::new(&fleet.url) });
+    tell(&catalog, 3).await;
+    clock.advance(Duration::from_secs(601));
+    tell(&catalog, 4).await;
+    let first = catalog.last_event().await.unwrap() - 6;
+    let relayed = async |mark: i64, count: u64| {
+        catalog.reach("events relayed", mark).await.unwrap();
+        catalog.resign("events relayed", "").await.unwrap();
+        let fresh = Fleet { url: fleet.url.clone(), ..Fleet::new().await };
+        let (stop, relay) = fresh.relay_of(catalog.clone());
+        let numbers = fresh.numbers(count).await;
+        stop.send_replace(true);
+        relay.await.unwrap();
+        numbers.into_iter().map(|number| number - first).collect::<Vec<_>>()
+    };
+    assert_eq!(relayed(0, 7).await, [0, 1, 2, 3, 4, 5, 6], "nothing was ever told");
+    // The mark is at the end now, and does not go back.
+    assert_eq!(relayed(first + 1, 4).await, [3, 4, 5, 6], "what was told of late, once more");
+    clock.advance(Duration::from_secs(601));
     tell(&catalog, 2).await;
-    let (_stop, _relay) = fresh.relay();
-    let rest = fresh.numbers(2).await;
-    assert!(rest.len() == 2 && rest[0] > last, "{rest:?}");
+    assert_eq!(relayed(first + 1, 2).await, [7, 8], "what was told long ago is not told again");
+}
+
+/// The numbers that one who was away hears, from behind the last one that he has.
+async fn heard_behind(fleet: &Fleet, place: &broker::Place, last: i64) -> (Begun, Vec<i64>) {
+    let (mut following, begun) = fleet.log().follow(Some(place), SILENCE).await.unwrap();
+    let mut numbers = Vec::new();
+    while let Heard::Message(told) = following.next().await.unwrap() {
+        numbers.push(serde_json::from_slice::<EventMessage>(&told.payload).unwrap().id);
+    }
+    numbers.retain(|number| *number > last);
+    (begun, numbers)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_that_takes_nothing_is_made_anew() {
+    let fleet = Fleet::new().await;
+    let catalog = fleet.catalog();
+    let _relays = [fleet.relay(), fleet.relay()];
+    tell(&catalog, 5).await;
+    let numbers = fleet.numbers(5).await;
+    let (following, _) = fleet.log().follow(None, SILENCE).await.unwrap();
+    let place = following.place().clone();
+    // Of these the one who was at that place has not heard.
+    tell(&catalog, 3).await;
+    fleet.numbers(8).await;
+    let (context, config) = fleet.stream().await;
+    context.update_stream(jetstream::stream::Config { sealed: true, ..config }).await.unwrap();
+    tell(&catalog, 4).await;
+    let numbers_anew = fleet.numbers(12).await;
+    assert_eq!(
+        (numbers_anew.len(), &numbers_anew[..5]),
+        (12, &numbers[..]),
+        "nothing is passed over, nothing comes twice"
+    );
+    let (begun, rest) = heard_behind(&fleet, &place, numbers[4]).await;
+    assert_eq!((begun, rest.len()), (Begun::Broken, 7), "{rest:?}");
+}
+
+/// A stream that takes what is appended, and that nobody may follow.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_that_brings_nothing_is_made_anew() {
+    let fleet = Fleet::new().await;
+    let catalog = fleet.catalog();
+    let _relay = fleet.relay();
+    tell(&catalog, 5).await;
+    let numbers = fleet.numbers(5).await;
+    let (context, config) = fleet.stream().await;
+    context.delete_stream(&config.name).await.unwrap();
+    let alone = context.create_stream(jetstream::stream::Config { max_consumers: 1, ..config }).await.unwrap();
+    let own = jetstream::consumer::pull::Config { durable_name: Some("other".to_owned()), ..Default::default() };
+    alone.create_consumer(own).await.unwrap();
+    tell(&catalog, 2).await;
+    let anew = async {
+        while fleet.stream().await.1.max_consumers == 1 {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    };
+    tokio::time::timeout(WITHIN, anew).await.expect("it is made anew");
+    assert_eq!(fleet.numbers(7).await[..5], numbers);
 }

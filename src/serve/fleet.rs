@@ -11,7 +11,6 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
-use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tokio::sync::{mpsc, watch};
@@ -33,9 +32,9 @@ const TRUSTED: Duration = Duration::from_millis(900);
 /// Silence of the broker's after which the catalog is asked, so that there is time for it to answer before [`TRUSTED`] is over.
 const SILENT: Duration = Duration::from_millis(600);
 
-/// How often the end of the catalog's events is noted while the broker is heard, to read on there when it is silent. The note before
-/// the last one is what counts: longer ago than a purge may take to get into the broker's log.
-const MARK_EVERY: Duration = Duration::from_secs(10);
+/// How often the catalog's events are read on while the broker is heard: so little is left to be read when it is silent, and a purge
+/// that its log did not take is heard of all the same.
+const READ_EVERY: Duration = Duration::from_secs(10);
 
 /// For how long, and of how many purges, it is remembered that they were heeded: one told a second time is done a second time.
 const HEEDED_FOR: Duration = Duration::from_secs(600);
@@ -45,8 +44,8 @@ const HEEDED_MAX: u64 = 20_000;
 const LOOK_BEYOND_EVERY: Duration = Duration::from_secs(1);
 const LOOK_BEYOND_WITHIN: Duration = Duration::from_millis(200);
 
-/// A log that takes no purge for so long, while the broker can be reached, is made anew.
-const RENEW_AFTER: Duration = Duration::from_secs(30);
+/// A log that takes no purge for so long, while the broker is well otherwise, is made anew.
+const LOST_AFTER: Duration = Duration::from_secs(30);
 
 /// How long the broker may take to take a purge.
 const APPEND_WITHIN: Duration = Duration::from_secs(5);
@@ -101,42 +100,34 @@ struct Asked {
 #[derive(Debug)]
 pub(super) struct PurgeLog {
     log: Log,
-    /// Since when it takes none, while the broker can be reached.
-    failing: Mutex<Option<Instant>>,
 }
 
 impl PurgeLog {
     /// Asks nobody.
     pub fn new(broker: &Broker) -> Self {
-        let settings = LogSettings { name: LOG, subjects: LOG, max_age: LOG_AGE_MAX, bytes_max: LOG_BYTES_MAX };
-        Self { log: Log::new(broker.clone(), settings), failing: Mutex::default() }
+        let settings = LogSettings {
+            name: LOG,
+            subjects: LOG,
+            max_age: LOG_AGE_MAX,
+            bytes_max: LOG_BYTES_MAX,
+            lost_after: LOST_AFTER,
+        };
+        Self { log: Log::new(broker.clone(), settings) }
     }
 
     async fn append(&self, message: Message) -> Result<(), String> {
         let told = tokio::time::timeout(APPEND_WITHIN, self.log.append(message)).await;
         let told = told.map_err(|_| "the broker did not answer in time".to_owned());
         let told = told.and_then(|told| told.map_err(|error| error.to_string()));
-        if self.is_lost(told.is_err()) {
+        if told.is_ok() {
+            self.log.is_well();
+        } else if self.log.is_lost().await {
             tracing::warn!("the log of purges takes none; it is made anew, and all memories are emptied");
             if !matches!(tokio::time::timeout(APPEND_WITHIN, self.log.renew()).await, Ok(Ok(()))) {
                 tracing::warn!("the log of purges could not be made anew; that is tried again");
             }
         }
         told
-    }
-
-    /// Notes how an append went. Whether the log is to be made anew: a server that was killed may come back with one that takes nothing.
-    fn is_lost(&self, failed: bool) -> bool {
-        let mut failing = self.failing.lock();
-        if !failed || !self.log.is_up() {
-            *failing = None;
-            return false;
-        }
-        let lost = failing.get_or_insert_with(Instant::now).elapsed() > RENEW_AFTER;
-        if lost {
-            *failing = None;
-        }
-        lost
     }
 }
 
@@ -330,7 +321,7 @@ impl Follower<'_> {
                 self.origin.trust();
                 tokio::select! {
                     _ = by_broker.changed() => {}
-                    () = mark(catalog, &mut after) => {}
+                    () = self.read_on(catalog, &mut after) => {}
                 }
                 heard = Instant::now().checked_sub(SILENT).unwrap_or(heard);
                 continue;
@@ -354,6 +345,20 @@ impl Follower<'_> {
                 _ = changes.changed() => {}
                 () = tokio::time::sleep(LOOK_EVERY) => {}
             }
+        }
+    }
+
+    /// Reads the catalog's events now and then, for as long as it is awaited.
+    async fn read_on(&self, catalog: &Catalog, after: &mut Option<i64>) {
+        loop {
+            let read = match *after {
+                Some(_) => self.catch_up(catalog, after).await,
+                None => catalog.last_event().await.map(|last| *after = Some(last)),
+            };
+            if let Err(error) = read {
+                tracing::debug!(%error, "the catalog does not tell of purges for now");
+            }
+            tokio::time::sleep(READ_EVERY).await;
         }
     }
 
@@ -396,18 +401,5 @@ impl Follower<'_> {
             drop(self.again.send(what).await);
         }
         self.heeded.insert(id, ());
-    }
-}
-
-/// Notes where the catalog's events end, for as long as it is awaited: `after` is the note before the last.
-async fn mark(catalog: &Catalog, after: &mut Option<i64>) {
-    let mut latest = None;
-    loop {
-        if let Ok(last) = catalog.last_event().await
-            && let Some(before) = latest.replace(last)
-        {
-            *after = Some(before);
-        }
-        tokio::time::sleep(MARK_EVERY).await;
     }
 }

@@ -91,6 +91,7 @@ declare! {
 
     Gauge BROKER_UP = "fovea_broker_up": "Whether the connection to the broker is there, 0 or 1";
     Counter EVENTS_RELAYED = "fovea_events_relayed_total": "Events of the catalog that this process appended to the broker's log";
+    Counter EVENTS_RENEWED = "fovea_events_renewed_total": "Times that the broker's log of events was made anew by this process, since it took or brought nothing";
     Gauge EVENTS_LEADING = "fovea_events_leading": "Whether this process is the one that relays events, 0 or 1";
 
     Counter RENDER_MEZZANINES = "fovea_render_mezzanines_total": "Mezzanines made";

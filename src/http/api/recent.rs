@@ -21,7 +21,7 @@ use tokio::sync::{Notify, Semaphore};
 use crate::base::Digest;
 use crate::broker::{self, Broker, Bucket, BucketSettings, Heard, Log};
 use crate::catalog::{self, Catalog, EventFilter};
-use crate::events::{self, EventMessage};
+use crate::events::{self, EventMessage, Relay};
 use crate::telemetry::names;
 
 /// Most answers that are kept, and most bytes of one.
@@ -37,6 +37,9 @@ const EVENTS: u32 = 1000;
 const REST: Duration = Duration::from_secs(1);
 /// Silence of the broker after which nothing that is kept is believed.
 const SILENCE: Duration = Duration::from_millis(1500);
+/// How long an event of the catalog may take to get here by the broker: longer than another process takes to relay in the place of one
+/// that was killed. After that nothing that is kept is believed either.
+const HEARD_WITHIN: Duration = Duration::from_secs(6);
 /// How long the bucket may take: the catalog is asked instead.
 const BUCKET_WITHIN: Duration = Duration::from_millis(250);
 /// What the bucket may hold, and how much may be on its way there.
@@ -122,6 +125,39 @@ struct Memory {
     changes: HashMap<String, (i64, Instant)>,
     /// From behind which event on every one was heard, and up to which; none while they cannot be followed.
     heard: Option<(i64, i64)>,
+}
+
+/// Why events cannot be followed by the broker.
+#[derive(Debug, thiserror::Error)]
+enum Lost {
+    #[error(transparent)]
+    Broker(#[from] broker::Error),
+    #[error(transparent)]
+    Catalog(#[from] catalog::Error),
+    #[error("the broker does not tell of event {0}, which the catalog has")]
+    Late(i64),
+}
+
+/// What the broker has told of the catalog's events.
+struct Progress {
+    known: i64,
+    /// The first event that was missed, and since when.
+    missed: Option<(i64, Instant)>,
+}
+
+impl Progress {
+    /// Notes how far events have come in the catalog.
+    fn check(&mut self, last: i64) -> Result<(), Lost> {
+        match self.missed {
+            Some((event, since)) if self.known < event => {
+                if since.elapsed() > HEARD_WITHIN {
+                    return Err(Lost::Late(event));
+                }
+            }
+            _ => self.missed = (self.known < last).then(|| (last, Instant::now())),
+        }
+        Ok(())
+    }
 }
 
 /// Answers that were given a moment ago.
@@ -224,7 +260,7 @@ impl Recent {
         self.asked.notified().await;
         loop {
             let why = match &self.log {
-                Some(log) => self.by_broker(log).await.err().map(|error| error.to_string()),
+                Some(log) => self.by_broker(log, &catalog).await.err().map(|error| error.to_string()),
                 None => self.by_catalog(&catalog).await.err().map(|error| error.to_string()),
             };
             *self.memory.lock() = Memory::default();
@@ -233,17 +269,26 @@ impl Recent {
         }
     }
 
-    async fn by_broker(&self, log: &Log) -> Result<Infallible, broker::Error> {
+    async fn by_broker(&self, log: &Log, catalog: &Catalog) -> Result<Infallible, Lost> {
+        let changes = catalog.follow();
         let (mut following, _) = log.follow(None, SILENCE).await?;
+        // All that come after this one are heard, whatever was in the log before and whether it is still the same log.
+        let first = catalog.last_event().await?;
         // What is appended between the two is heard again, which does no harm.
-        let last = log.end().await?.id.as_deref().and_then(events::number).unwrap_or(0);
-        self.memory.lock().heard = Some((last, last));
+        let end = log.end().await?.id.as_deref().and_then(events::number).unwrap_or(0);
+        let mut progress = Progress { known: end.max(Relay::reached(catalog).await?), missed: None };
         loop {
-            let Heard::Message(told) = following.next().await? else { continue };
-            match serde_json::from_slice::<EventMessage>(&told.payload) {
-                Ok(EventMessage { id, category, asset, job, .. }) => self.heard(id, category.zip(asset), job),
-                Err(error) => return Err(broker::Error::Refused(format!("an event that cannot be read: {error}"))),
+            if progress.known >= first {
+                self.memory.lock().begin(progress.known);
             }
+            if let Heard::Message(told) = following.next().await? {
+                let told = serde_json::from_slice::<EventMessage>(&told.payload);
+                let EventMessage { id, category, asset, job, .. } =
+                    told.map_err(|error| broker::Error::Refused(format!("an event that cannot be read: {error}")))?;
+                self.heard(id, category.zip(asset), job);
+                progress.known = id.max(progress.known);
+            }
+            progress.check(*changes.borrow())?;
         }
     }
 
@@ -279,6 +324,11 @@ impl Recent {
 }
 
 impl Memory {
+    /// Notes that all events behind one are heard from now on, unless they are already.
+    fn begin(&mut self, event: i64) {
+        self.heard.get_or_insert((event, event));
+    }
+
     fn find(&self, question: &Question) -> Option<Arc<Answer>> {
         let kept = self.kept.get(&question.text)?;
         (kept.since.elapsed() < BELIEVED && self.holds(question, kept.seen)).then(|| kept.answer.clone())
@@ -374,5 +424,85 @@ mod tests {
         assert_ne!(asked(Some("ann")), asked(None));
         assert_ne!(asked(None), Question::asset(None, "shoes", "red", Some("h1")));
         assert_eq!(asked(Some("ann")).about, asked(None).about);
+    }
+
+    #[test]
+    fn an_event_that_the_broker_does_not_tell_of_is_missed_in_time() {
+        let mut progress = Progress { known: 5, missed: None };
+        progress.check(7).unwrap();
+        let Some((event, since)) = &mut progress.missed else { panic!("it knows that it misses one") };
+        *since = since.checked_sub(2 * HEARD_WITHIN).unwrap();
+        assert_eq!(*event, 7);
+        assert!(matches!(progress.check(9), Err(Lost::Late(7))));
+        progress.known = 8;
+        progress.check(9).unwrap();
+        assert_eq!(progress.missed.map(|(event, _)| event), Some(9), "another one, since now");
+    }
+
+    async fn until(what: &str, holds: impl Fn() -> bool) {
+        let begun = Instant::now();
+        while !holds() {
+            assert!(begun.elapsed() < Duration::from_secs(40), "{what}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// The log of events takes nothing any more, and is made anew.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn nothing_that_is_kept_is_believed_while_events_do_not_come_and_all_is_well_after() {
+        let (server, url) = (broker::server::shared(), catalog::server::shared().database());
+        let settings = broker::Settings { prefix: server.prefix(), ..broker::Settings::new(server.url()) };
+        let broker = Broker::connect(settings).await.unwrap();
+        broker.wait(Duration::from_secs(20)).await.unwrap();
+        let catalog = Catalog::new(catalog::Settings::new(&url));
+        let kept = events::Kept { max_age: Duration::from_secs(3600), bytes_max: 64 << 20 };
+        let lost_after = 2 * HEARD_WITHIN;
+        let log = broker::LogSettings {
+            name: "events",
+            subjects: "events.>",
+            lost_after,
+            max_age: kept.max_age,
+            bytes_max: kept.bytes_max,
+        };
+        let relay = Relay::new(catalog.clone(), Arc::new(Log::new(broker.clone(), log)));
+        let (_stop, stopped) = tokio::sync::watch::channel(false);
+        tokio::spawn(relay.keep(stopped));
+        let recent = Arc::new(Recent::new(Some((&broker, kept))));
+        tokio::spawn(recent.clone().follow(catalog.clone()));
+        let happens = async |job: &str| {
+            let event = catalog::NewEvent {
+                owner: "ann".to_owned(),
+                kind: "job.completed".to_owned(),
+                category: None,
+                asset: None,
+                version: None,
+                job: Some(job.to_owned()),
+                data: serde_json::Value::Null,
+                trace: None,
+            };
+            catalog.tell(event).await.unwrap();
+            catalog.last_event().await.unwrap()
+        };
+        let first = happens("other").await;
+        let question = Question::job("j");
+        recent.find(&question).await;
+        until("it is heard", || recent.mark() >= Some(first)).await;
+        let keep = || {
+            recent.keep(&question, answer("one"), recent.mark());
+            recent.memory.lock().find(&question).is_some()
+        };
+        assert!(keep());
+        let context = async_nats::jetstream::new(async_nats::connect(server.url()).await.unwrap());
+        let stream = context.get_stream(format!("{}_events", broker.settings().prefix)).await.unwrap();
+        let config = stream.cached_info().config.clone();
+        context.update_stream(async_nats::jetstream::stream::Config { sealed: true, ..config }).await.unwrap();
+        let second = happens("j").await;
+        assert!(keep(), "nobody has told it");
+        until("it is missed", || recent.mark().is_none() && !keep()).await;
+        assert!(recent.find(&question).await.is_none(), "nor what others may have put into the bucket");
+        until("the log is made anew", || recent.mark() >= Some(second)).await;
+        assert!(keep());
+        happens("j").await;
+        until("it is told again", || recent.memory.lock().find(&question).is_none() && recent.mark().is_some()).await;
     }
 }
