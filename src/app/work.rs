@@ -48,7 +48,8 @@ pub async fn migrate(config: &Config) -> Result<()> {
 /// # Errors
 /// A catalog that cannot be opened; one that is not empty, or not equal in the end.
 pub async fn move_catalog(from: &str, to: &str, tell: impl FnMut(&catalog::Moved)) -> Result<()> {
-    let [from, to] = [from, to].map(|url| Catalog::new(catalog::Settings::new(url)));
+    let from = Catalog::new(catalog::Settings::new(from));
+    let to = Catalog::new(catalog::Settings { half_filled: true, ..catalog::Settings::new(to) });
     for (flag, catalog) in [("--from", &from), ("--to", &to)] {
         catalog.open().await.context(flag)?;
     }

@@ -6,11 +6,11 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use parking_lot::RwLock;
 
-use super::entry::{Tags, unix_ms};
+use super::entry::Tags;
 use crate::base::AssetDigest;
 
 /// Where the moments are kept in the derivative store.
@@ -57,15 +57,15 @@ impl Purges {
         serde_json::to_vec(&*self.moments.read()).expect("a map of numbers is JSON")
     }
 
-    /// Everything of a category made until now is gone; with a preset, what was asked for by it.
-    pub fn purge(&self, category: &str, preset: Option<&str>) {
-        self.moments.write().insert(name(category, preset), unix_ms(SystemTime::now()));
+    /// Everything of a category made until this moment is gone; with a preset, what was asked for by it.
+    pub fn purge(&self, category: &str, preset: Option<&str>, now_ms: u64) {
+        self.moments.write().insert(name(category, preset), now_ms);
         self.any.store(true, Ordering::Release);
     }
 
-    /// What was made of an asset until now is gone.
-    pub fn purge_asset(&self, asset: AssetDigest) {
-        self.assets.insert(asset, unix_ms(SystemTime::now()));
+    /// What was made of an asset until this moment is gone.
+    pub fn purge_asset(&self, asset: AssetDigest, now_ms: u64) {
+        self.assets.insert(asset, now_ms);
         self.any_asset.store(true, Ordering::Release);
     }
 
@@ -98,9 +98,9 @@ mod tests {
         let tags =
             |category: &str, preset: Option<&str>| Tags { category: category.into(), preset: preset.map(Into::into) };
         let asset = AssetDigest::new("a", "b");
-        let before = unix_ms(SystemTime::now()) - 10;
-        purges.purge("shoes", None);
-        purges.purge("hats", Some("thumb"));
+        let before = 990;
+        purges.purge("shoes", None, before + 10);
+        purges.purge("hats", Some("thumb"), before + 10);
         let restarted = Purges::default();
         restarted.load(&purges.save()).unwrap();
         for purges in [purges, restarted] {
@@ -117,8 +117,8 @@ mod tests {
         let purges = Purges::default();
         let tags = Tags { category: "a".into(), preset: None };
         let asset = AssetDigest::new("a", "b");
-        let before = unix_ms(SystemTime::now()) - 10;
-        purges.purge_asset(asset);
+        let before = 990;
+        purges.purge_asset(asset, before + 10);
         assert!(!purges.allow(&tags, &asset, before));
         assert!(purges.allow(&tags, &AssetDigest::new("a", "c"), before));
     }

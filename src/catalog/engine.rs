@@ -66,6 +66,14 @@ impl Engine {
         }
     }
 
+    /// Takes the time from a server.
+    pub async fn ask_time(&self) -> Result<(), Error> {
+        match self {
+            Self::Sqlite(_) => Ok(()),
+            Self::Postgres(engine) => engine.ask_time().await,
+        }
+    }
+
     /// The number up to which all events are there that ever will be; with one writer, any.
     pub async fn decided(&self) -> Result<i64, Error> {
         match self {

@@ -51,7 +51,7 @@ mod tx;
 mod uploads;
 mod vocabulary;
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
@@ -101,8 +101,10 @@ pub struct Settings {
     pub busy_timeout: Duration,
     /// How long a server may take over a statement.
     pub statement_timeout: Duration,
-    /// What time it is.
+    /// What time it is, until a server says what its own time is.
     pub clock: Clock,
+    /// Whether one is opened too that [`Catalog::move_to`] is filling: for that alone.
+    pub half_filled: bool,
 }
 
 impl Settings {
@@ -115,7 +117,8 @@ impl Settings {
             group_max: 128,
             busy_timeout: Duration::from_secs(10),
             statement_timeout: Duration::from_secs(30),
-            clock: Clock::Machine,
+            clock: Clock::default(),
+            half_filled: false,
         }
     }
 }
@@ -173,6 +176,9 @@ struct Inner {
 /// How often events of other processes are looked for while somebody follows.
 const FOLLOW_EVERY: Duration = Duration::from_millis(250);
 
+/// How often a server is asked what time it is.
+const TIME_EVERY: Duration = Duration::from_secs(10);
+
 impl Catalog {
     /// A catalog that is not opened yet.
     pub fn new(settings: Settings) -> Self {
@@ -198,7 +204,7 @@ impl Catalog {
         is_server_url(&self.inner.settings.url)
     }
 
-    /// What time it is, in milliseconds since 1970.
+    /// What time it is, in milliseconds since 1970: the server's time where there is one, the same for all that share it.
     pub fn now_ms(&self) -> i64 {
         self.inner.committed.clock.now_ms()
     }
@@ -241,7 +247,19 @@ impl Catalog {
 
     async fn engine(&self) -> Result<&Engine, Error> {
         let Inner { engine, settings, committed, .. } = &*self.inner;
-        engine.get_or_try_init(|| Engine::open(settings, committed.clone())).await
+        let open = async || {
+            let engine = Engine::open(settings, committed.clone()).await?;
+            if matches!(engine, Engine::Postgres(_)) {
+                if !settings.half_filled && moving::is_half_filled(&engine).await? {
+                    return Err(Error::Unavailable(
+                        "it is being filled: `fovea migrate --from … --to …` must end first".to_owned(),
+                    ));
+                }
+                tokio::spawn(keep_time(Arc::downgrade(&self.inner)));
+            }
+            Ok(engine)
+        };
+        engine.get_or_try_init(open).await
     }
 
     /// Runs a step in a transaction, perhaps together with others; answers after its commit. The step may be run more than once,
@@ -262,5 +280,18 @@ impl Catalog {
     /// Runs a statement that reads at most one row.
     async fn read_one(&self, sql: impl Into<Statement>, values: Vec<Value>) -> Result<Option<Row>, Error> {
         Ok(self.read(sql, values).await?.into_iter().next())
+    }
+}
+
+/// Has the clock go with the server's, for as long as there is a catalog.
+async fn keep_time(inner: Weak<Inner>) {
+    loop {
+        tokio::time::sleep(TIME_EVERY).await;
+        let Some(inner) = inner.upgrade() else { return };
+        if let Some(engine) = inner.engine.get()
+            && let Err(error) = engine.ask_time().await
+        {
+            tracing::debug!(%error, "the catalog's time is not known anew");
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! From one catalog to another: every row of every table, with a check that they are the same.
 
-use super::engine::Place;
+use super::engine::{Engine, Place};
 use super::sql::{Row, Value, values};
 use super::{Catalog, Error};
 use crate::base::Digest;
@@ -13,6 +13,12 @@ const NOT_COPIED: &[&str] = &["job_counts", "_sqlx_migrations", "sqlite_sequence
 
 /// Among the schedules of a catalog that is being filled: a move that was cut off goes on, and nobody takes it for whole.
 const MARK: &str = "moving";
+const MARKED: &str = "SELECT 1 FROM schedules WHERE name = $1";
+
+/// Whether a move has begun to fill a catalog, and has not ended.
+pub(super) async fn is_half_filled(engine: &Engine) -> Result<bool, Error> {
+    Ok(!engine.read(MARKED.into(), values![MARK]).await?.is_empty())
+}
 
 /// How far a move is.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -33,8 +39,9 @@ struct Table {
 }
 
 impl Catalog {
-    /// Copies this catalog to another, on a server, that is empty or was left by a move that was cut off; then reads both and
-    /// compares. Nobody else may write to either meanwhile. Tells how far it is.
+    /// Copies this catalog to another, on a server, that is empty or was left by a move that was cut off (opened as
+    /// [`Settings::half_filled`](super::Settings)); then reads both and compares. Nobody else may write to either meanwhile. Tells how far
+    /// it is.
     ///
     /// # Errors
     /// [`Error::State`] for a catalog that is not empty, or where the copy is not equal.
@@ -54,7 +61,11 @@ impl Catalog {
         for table in &tables {
             let (mine, theirs) = (self.digest(table).await?, other.digest(table).await?);
             if mine != theirs {
-                let told = format!("{}: {} rows here, {} there, or not the same", table.name, mine.0, theirs.0);
+                let told = format!(
+                    "{}: {} rows here, {} there, or not the same; somebody wrote to one of them meanwhile. Empty the new one, and \
+                     move again",
+                    table.name, mine.0, theirs.0
+                );
                 return Err(Error::State(told));
             }
         }
@@ -103,7 +114,7 @@ impl Catalog {
 
     /// Sees that the catalog is empty or half filled, and marks it.
     async fn begin_move(&self, tables: &[Table]) -> Result<(), Error> {
-        let marked = self.read_one("SELECT 1 FROM schedules WHERE name = $1", values![MARK]).await?.is_some();
+        let marked = self.read_one(MARKED, values![MARK]).await?.is_some();
         for table in tables {
             if !marked && self.rows_of(table).await? > 0 {
                 return Err(Error::State(format!("the catalog to move to is not empty: {} has rows", table.name)));

@@ -5,7 +5,7 @@
 //! the commit) is taken back and run again; so steps have no effect but on their transaction.
 
 use std::str::FromStr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
@@ -51,6 +51,13 @@ const DECIDED_WITHIN: Duration = Duration::from_secs(1);
 
 /// How often it looks.
 const DECIDED_LOOK: Duration = Duration::from_millis(2);
+
+/// What time it is there.
+const NOW: &str = "SELECT CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT)";
+
+/// How long the answer may take if it is to count, and from which difference on it is worth a word.
+const NOW_WITHIN: Duration = Duration::from_millis(500);
+const NOW_APART_MS: i64 = 2000;
 
 /// How to open the database.
 #[derive(Clone, Debug)]
@@ -129,7 +136,26 @@ impl Postgres {
         };
         let (writers, readers) = (pool(settings.writers), pool(settings.readers));
         migrate(&writers).await?;
-        Ok(Self { writers, readers, committed, decided: Default::default() })
+        let this = Self { writers, readers, committed, decided: Default::default() };
+        this.ask_time().await?;
+        Ok(this)
+    }
+
+    /// Takes the time from the server, whose clock is the one that all share.
+    pub async fn ask_time(&self) -> Result<(), Error> {
+        let asked = Instant::now();
+        let answer = self.read(NOW.into(), Vec::new()).await?;
+        let (took, clock) = (asked.elapsed(), &self.committed.clock);
+        let now_ms = answer.into_iter().next().ok_or(Error::NotFound)?.cells().int()?;
+        // What takes long tells little; but for the first time it tells something.
+        let first = !clock.is_told();
+        if first || took < NOW_WITHIN {
+            let ahead_ms = clock.tell(now_ms + took.as_millis() as i64 / 2);
+            if first && ahead_ms.abs() > NOW_APART_MS {
+                tracing::warn!(ahead_ms, "this machine's clock is not the catalog's, which counts between processes");
+            }
+        }
+        Ok(())
     }
 
     /// Runs a step in a transaction; answers after its commit. A step that began is run to its end, also when the caller leaves.

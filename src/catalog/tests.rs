@@ -632,6 +632,19 @@ async fn a_catalog_is_moved_with_all_its_history() {
     assert!(matches!(again, Err(Error::State(_))), "a catalog in use is not written over");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_catalog_that_is_being_filled_is_opened_by_the_move_alone() {
+    let (from, to) = (sqlite(), postgres());
+    from.catalog.accept(accept("ann", "a", "1")).await.unwrap();
+    // As a move leaves it that was cut off.
+    to.catalog.due("moving", Duration::from_secs(60), "").await.unwrap();
+    let refused = open(&to.url, &to.clock).open().await;
+    assert!(matches!(refused, Err(Error::Unavailable(_))), "{refused:?}");
+    let half_filled = Catalog::new(Settings { half_filled: true, ..Settings::new(&to.url) });
+    from.catalog.move_to(&half_filled, |_| ()).await.unwrap();
+    open(&to.url, &to.clock).open().await.unwrap();
+}
+
 /// The tables are the same in both dialects: names, columns, what may be missing, keys and indices.
 #[tokio::test]
 async fn both_dialects_have_one_schema() {
@@ -783,4 +796,20 @@ async fn the_log_of_sqlite_is_shortened_while_it_is_open() {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     assert_eq!(catalog.assets(None, &AssetFilter::default(), None, 100).await.unwrap().items.len(), 40);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn machines_that_share_a_catalog_go_by_its_clock() {
+    let url = server::shared().database();
+    let real = Clock::default().now_ms();
+    let open = |wrong_ms: i64| {
+        let clock = Clock::default();
+        clock.tell(real + wrong_ms);
+        Catalog::new(Settings { clock, ..Settings::new(&url) })
+    };
+    let (early, late) = (open(-600_000), open(600_000));
+    assert!(early.lead("turn", "early", Duration::from_secs(60)).await.unwrap());
+    assert!(!late.lead("turn", "late", Duration::from_secs(60)).await.unwrap(), "the lease runs for a minute");
+    let apart = early.now_ms() - late.now_ms();
+    assert!(apart.abs() < 5000, "{apart}");
 }

@@ -89,7 +89,7 @@ enum What {
     CheckConfig(check_config::CheckConfig),
     /// Do jobs, without serving: uploads are looked at, variants made before anybody asks.
     Work(work::Work),
-    /// Bring the catalog's tables up to date. A server does the same when it first needs them.
+    /// Bring the catalog's tables up to date, as a server does when it first needs them; or move it to another (--from, --to).
     Migrate(work::Migrate),
     /// Ask a running server whether it is ready; exits 0 if so, else 1.
     Health(health::Health),

@@ -1,7 +1,7 @@
 //! A flight: what memory did not hold is looked for in the store, and made where it is not there.
 
 use std::sync::Arc;
-use std::time::{Instant, SystemTime};
+use std::time::Instant;
 
 use bytes::Bytes;
 
@@ -14,7 +14,7 @@ use crate::base::{ENGINE, Stage, Stages, VariantKey, Work};
 use crate::broker::Lease;
 use crate::cache::Entry;
 use crate::cache::derivatives::{Found, Held, Verdict};
-use crate::cache::entry::{Tags, unix_ms};
+use crate::cache::entry::Tags;
 use crate::render::{Rendered, Seat, Target, Urgency};
 
 /// Revisions of the engine whose output must not be served any more: these laid the colours of a 4:4:4 JPEG over twice their place when
@@ -149,7 +149,7 @@ impl Origin {
         How { urgency, seat, lease }: How,
         work: &Work,
     ) -> Result<Made, Error> {
-        let made_at_ms = unix_ms(SystemTime::now());
+        let made_at_ms = self.now_ms();
         let (key, mut entry) = match &wanted.what {
             What::Original => {
                 let fetched = self.original(wanted, client, &mut stages, work).await?;

@@ -16,6 +16,7 @@ use super::wanted::Wanted;
 use super::{Answer, Client, Error, Phase, Policy, Store};
 use crate::base::{AssetDigest, Deadline, Digest, Limits, Stages, VariantKey};
 use crate::broker::Broker;
+use crate::cache::entry::unix_ms;
 use crate::cache::{Derivatives, Flights, Memory, Purges, Role};
 use crate::catalog::{self, Catalog};
 use crate::plan::{self, Request, Urls, Version};
@@ -169,6 +170,12 @@ impl Origin {
 
     pub(super) fn turn(&self) {
         self.epoch.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// What time it is where origins compare times: when one was told of a purge, and when another made a variant. The catalog's, where
+    /// they share one.
+    pub(super) fn now_ms(&self) -> u64 {
+        self.catalog.as_ref().map_or_else(|| unix_ms(SystemTime::now()), |catalog| catalog.now_ms().max(0) as u64)
     }
 
     /// What URLs may say now.

@@ -65,7 +65,7 @@ impl Origin {
             Purge::Asset { category, id } => self.purge_asset(category, id).await,
             Purge::Category(category) => {
                 self.category(category)?;
-                self.purges.purge(category, None);
+                self.purges.purge(category, None, self.now_ms());
                 self.purge_moments().await
             }
             Purge::Preset { category, preset } => {
@@ -74,7 +74,7 @@ impl Origin {
                     None => self.categories().map(|category| category.name.to_string()).collect(),
                 };
                 for name in names {
-                    self.purges.purge(&name, Some(preset));
+                    self.purges.purge(&name, Some(preset), self.now_ms());
                 }
                 self.purge_moments().await
             }
@@ -88,13 +88,13 @@ impl Origin {
             Purge::Asset { category, id } => self.forget_asset(category, id)?,
             Purge::Category(category) => {
                 self.category(category)?;
-                self.purges.purge(category, None);
+                self.purges.purge(category, None, self.now_ms());
                 self.memory.forget_conclusions();
             }
             Purge::Preset { category, preset } => {
                 let all = self.categories().map(|one| one.name.to_string());
                 for name in all.filter(|name| category.as_ref().is_none_or(|category| category == name)) {
-                    self.purges.purge(&name, Some(preset));
+                    self.purges.purge(&name, Some(preset), self.now_ms());
                 }
                 self.memory.forget_conclusions();
             }
@@ -125,7 +125,7 @@ impl Origin {
     fn forget_asset(&self, category: &str, id: &str) -> Result<(), Error> {
         self.category(category)?;
         let asset = AssetDigest::new(category, id);
-        self.purges.purge_asset(asset);
+        self.purges.purge_asset(asset, self.now_ms());
         self.memory.forget_asset(asset);
         self.forget_validator(&asset);
         Ok(())

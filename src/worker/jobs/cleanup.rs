@@ -90,8 +90,9 @@ async fn orphans_of(parts: &Parts, originals: &Arc<dyn ObjectStore>, prefix: &st
     loop {
         let page = originals.list(prefix, after.as_deref()).await.map_err(|error| of_store(&error))?;
         for listed in &page {
-            let young = listed.modified.is_none_or(|at| at.elapsed().is_ok_and(|age| age < ORPHAN_AGE));
-            if !young && !parts.catalog.knows_key(&listed.key).await.map_err(of_catalog)? {
+            // By the store's clock it may be from a moment that has not come here.
+            let old = listed.modified.is_some_and(|at| at.elapsed().is_ok_and(|age| age >= ORPHAN_AGE));
+            if old && !parts.catalog.knows_key(&listed.key).await.map_err(of_catalog)? {
                 originals.delete(&listed.key).await.map_err(|error| of_store(&error))?;
                 removed += 1;
             }
