@@ -1,11 +1,8 @@
-//! WebP, still and animated, by libwebp.
+//! WebP, still and animated: lossy stills by an encoder of our own ([`vp8`]), everything else by libwebp.
 //!
-//! Method [`METHOD`]: half of method 4's CPU for 3 % more bytes. Opaque pictures come to libwebp as [`planes`], which
-//! are made in a fraction of its own conversion's time. The encoder asks the deadline as it goes, by its progress hook.
-//!
-//! libwebp is the one that `libwebp-sys` 0.9 carries. The current one, of `libwebp-sys` 0.14, makes byte for byte the same lossy
-//! files in the same time (twelve photos at 800 and 1200 pixels, methods 0 to 4), and lossless ones 3 to 14 % quicker. Sharp YUV
-//! costs 2.3 times the CPU for 1.1 SSIMULACRA2; other segments, filters and passes gain nothing at this method.
+//! Lossy animations are libwebp's at method [`METHOD`]: half of method 4's CPU for 3 % more bytes. It asks the deadline as it goes, by
+//! its progress hook. libwebp is the one that `libwebp-sys` 0.9 carries; the current one, of `libwebp-sys` 0.14, makes byte for byte the
+//! same lossy files in the same time, and lossless ones 3 to 14 % quicker.
 #![allow(unsafe_code)]
 
 use std::ffi::{CStr, c_int};
@@ -16,16 +13,12 @@ use libwebp_sys as ffi;
 use super::palette::rgba;
 use super::planes::{self, Planes};
 use super::riff::{self, Chunk};
-use super::{Animation, Effort, Error, Settings};
+use super::{Animation, Effort, Error, Settings, vp8};
 use crate::base::{Format, Size, Work};
 use crate::pixels::{Frame, Layout, Picture};
 
 /// libwebp's effort, 0 to 6.
 const METHOD: c_int = 2;
-
-/// What is added to libwebp's own scale: at 1200 pixels a photo then scores at `q_80` what the best of other servers make of theirs
-/// (75.7, two photos), for 1.3 % more bytes than without.
-const FINER: f32 = 0.5;
 
 /// libwebp's effort for lossless pictures, method and quality: its own preset 2 of 9, since a variant is made while somebody
 /// waits. Here quality is how hard it tries, not how well it looks.
@@ -50,23 +43,99 @@ pub fn encode(picture: &Picture, settings: &Settings, work: &Work) -> Result<Vec
 }
 
 fn encode_once(picture: &Picture, settings: &Settings, work: &Work) -> Result<Vec<u8>, Error> {
-    let mut source = Source::of(picture, settings, work)?;
-    let config = config(settings)?;
-    let mut out: Vec<u8> = Vec::new();
-    source.raw.writer = Some(write);
-    source.raw.custom_ptr = (&raw mut out).cast();
-    // SAFETY: both structures were made by libwebp's own initialisers; `out`, which `write` appends to, and `work`, which
-    // the progress hook reads, outlive the call.
-    let done = unsafe { ffi::WebPEncode(&config, &mut source.raw) };
-    if done == 0 {
-        work.check()?;
-        return Err(failed(format!("{:?}", source.raw.error_code)));
-    }
-    drop(source);
+    let file = if settings.lossless {
+        Source::of(picture, work)?.encoded(&config(settings)?)?
+    } else {
+        lossy(picture, settings, work)?
+    };
     if settings.exif.is_none() && settings.icc.is_none() {
-        return Ok(out);
+        return Ok(file);
     }
-    with_metadata(out, picture.size, settings).ok_or_else(|| failed("its own file could not be read".into()))
+    with_metadata(file, picture.size, settings).ok_or_else(|| failed("its own file could not be read".into()))
+}
+
+/// By the encoder of our own; alpha, where it says something, without loss.
+fn lossy(picture: &Picture, settings: &Settings, work: &Work) -> Result<Vec<u8>, Error> {
+    let samples = super::samples8(picture);
+    let (pixels, transparent) = planes::rgb(&samples, picture.layout, picture.size);
+    let planes = Planes::video(&pixels, picture.size);
+    let frame = vp8::encode(&planes, settings.quality.clamp(1, 100), work).map_err(|error| match error {
+        vp8::Failed::Stopped(stopped) => Error::Stopped(stopped),
+        vp8::Failed::TooLarge => failed(error.to_string()),
+    })?;
+    drop(planes);
+    let frame = Chunk { name: *b"VP8 ", data: &frame };
+    let file = if transparent {
+        let alpha = alpha(&Planes::alpha(&samples, picture.layout, picture.size).values[0], picture.size, work)?;
+        let header = riff::extended_header(riff::ALPHA, picture.size);
+        riff::file(&[Chunk { name: *b"VP8X", data: &header }, Chunk { name: *b"ALPH", data: &alpha }, frame])
+    } else {
+        riff::file(&[frame])
+    };
+    file.ok_or_else(|| failed("the file is too long".into()))
+}
+
+/// libwebp's effort for alpha, as it has it itself at method 2.
+const ALPHA_EFFORT: (c_int, f32) = (2, 16.0);
+
+/// So many values or fewer are left as they are: differences would only be more of them.
+const ALPHA_VALUES_FEW: usize = 16;
+
+/// The data of an `ALPH` chunk: how it is coded, and a lossless picture whose green it is, without its header. Both alpha and what it is
+/// off a prediction are tried: the latter is smaller for soft shadows, the former for most else.
+fn alpha(values: &[u8], size: Size, work: &Work) -> Result<Vec<u8>, Error> {
+    let mut there = [false; 256];
+    values.iter().for_each(|value| there[usize::from(*value)] = true);
+    let plain = coded(AS_IT_IS, values, size, work)?;
+    if there.iter().filter(|there| **there).count() <= ALPHA_VALUES_FEW {
+        return Ok(plain);
+    }
+    let predicted = coded(BY_GRADIENT, &gradient(values, size.width as usize), size, work)?;
+    Ok(if predicted.len() < plain.len() { predicted } else { plain })
+}
+
+/// The first byte of an `ALPH` chunk: compressed, not predicted; and predicted by the gradient.
+const AS_IT_IS: u8 = 0b0001;
+const BY_GRADIENT: u8 = 0b1101;
+
+/// Bytes of a lossless picture before its stream: a mark, its sides, whether it has alpha, its version.
+const LOSSLESS_HEADER: usize = 5;
+
+fn coded(how: u8, values: &[u8], size: Size, work: &Work) -> Result<Vec<u8>, Error> {
+    let mut pixels: Vec<u32> = values.iter().map(|value| 0xff00_0000 | u32::from(*value) << 8).collect();
+    let mut source = Source::new(size, work)?;
+    // libwebp only reads them.
+    (source.raw.argb, source.raw.argb_stride) = (pixels.as_mut_ptr(), source.raw.width);
+    let mut config = config(&Settings { lossless: true, ..Settings::new(Format::WebP, 100) })?;
+    (config.method, config.quality) = ALPHA_EFFORT;
+    let file = source.encoded(&config)?;
+    let chunks = riff::chunks(&file).unwrap_or_default();
+    let stream = chunks.iter().find(|chunk| &chunk.name == b"VP8L").and_then(|chunk| chunk.data.get(LOSSLESS_HEADER..));
+    let mut out = vec![how];
+    out.extend_from_slice(stream.ok_or_else(|| failed("its own file could not be read".into()))?);
+    Ok(out)
+}
+
+/// What each value is off the one to its left and the one above, added, less the one between; in the first row and column off the one
+/// before.
+fn gradient(values: &[u8], width: usize) -> Vec<u8> {
+    let mut out = Vec::with_capacity(values.len());
+    for (row, line) in values.chunks_exact(width).enumerate() {
+        let above = row.checked_sub(1).map(|above| &values[above * width..][..width]);
+        for (at, value) in line.iter().enumerate() {
+            let left = at.checked_sub(1).map(|left| line[left]);
+            let prediction = match (left, above) {
+                (None, None) => 0,
+                (Some(left), None) => left,
+                (None, Some(above)) => above[0],
+                (Some(left), Some(above)) => {
+                    (i16::from(left) + i16::from(above[at]) - i16::from(above[at - 1])).clamp(0, 255) as u8
+                }
+            };
+            out.push(value.wrapping_sub(prediction));
+        }
+    }
+    out
 }
 
 fn failed(what: String) -> Error {
@@ -75,7 +144,7 @@ fn failed(what: String) -> Error {
 
 fn config(settings: &Settings) -> Result<ffi::WebPConfig, Error> {
     let mut config = ffi::WebPConfig::new().map_err(|()| failed("version mismatch".into()))?;
-    config.quality = (f32::from(settings.quality.clamp(1, 100)) + FINER).min(100.0);
+    config.quality = f32::from(settings.quality.clamp(1, 100));
     config.method = METHOD;
     config.thread_level = 0;
     if settings.lossless {
@@ -94,34 +163,26 @@ fn config(settings: &Settings) -> Result<ffi::WebPConfig, Error> {
     Ok(config)
 }
 
-/// What libwebp reads of a picture: a copy of its own, freed with it, or planes of ours.
+/// What libwebp reads of a picture: a copy of its own, freed with it.
 struct Source<'a> {
     raw: ffi::WebPPicture,
-    _planes: Option<Planes>,
-    _work: &'a Work,
+    work: &'a Work,
 }
 
 impl<'a> Source<'a> {
-    fn of(picture: &Picture, settings: &Settings, work: &'a Work) -> Result<Self, Error> {
-        let samples = super::samples8(picture);
+    /// A picture without pixels.
+    fn new(size: Size, work: &'a Work) -> Result<Self, Error> {
         let mut raw = ffi::WebPPicture::new().map_err(|()| failed("version mismatch".into()))?;
-        raw.use_argb = c_int::from(settings.lossless);
-        raw.width = picture.size.width as c_int;
-        raw.height = picture.size.height as c_int;
+        raw.use_argb = 1;
+        (raw.width, raw.height) = (size.width as c_int, size.height as c_int);
         raw.progress_hook = Some(go_on);
         raw.user_data = ptr::from_ref(work).cast_mut().cast();
-        let opaque = matches!(picture.layout, Layout::Rgb | Layout::Gray);
-        if opaque && !settings.lossless {
-            let (pixels, _) = planes::rgb(&samples, picture.layout, picture.size);
-            let planes = Planes::video(&pixels, picture.size);
-            let [luma, cb, cr] = &planes.values;
-            // libwebp only reads them.
-            (raw.y, raw.u, raw.v) = (luma.as_ptr().cast_mut(), cb.as_ptr().cast_mut(), cr.as_ptr().cast_mut());
-            (raw.y_stride, raw.uv_stride) = (raw.width, planes.colour_width() as c_int);
-            raw.colorspace = ffi::WebPEncCSP::WEBP_YUV420;
-            return Ok(Self { raw, _planes: Some(planes), _work: work });
-        }
-        let mut source = Self { raw, _planes: None, _work: work };
+        Ok(Self { raw, work })
+    }
+
+    fn of(picture: &Picture, work: &'a Work) -> Result<Self, Error> {
+        let samples = super::samples8(picture);
+        let mut source = Self::new(picture.size, work)?;
         let wide: Vec<u8>;
         let (pixels, channels): (&[u8], c_int) = match picture.layout {
             Layout::Rgb => (&samples, 3),
@@ -146,6 +207,21 @@ impl<'a> Source<'a> {
             }
         };
         if imported == 0 { Err(failed("out of memory".into())) } else { Ok(source) }
+    }
+
+    /// The file.
+    fn encoded(mut self, config: &ffi::WebPConfig) -> Result<Vec<u8>, Error> {
+        let mut out: Vec<u8> = Vec::new();
+        self.raw.writer = Some(write);
+        self.raw.custom_ptr = (&raw mut out).cast();
+        // SAFETY: both structures were made by libwebp's own initialisers; the pixels, `out`, which `write` appends to, and `work`, which the
+        // progress hook reads, outlive the call.
+        let done = unsafe { ffi::WebPEncode(config, &mut self.raw) };
+        if done == 0 {
+            self.work.check()?;
+            return Err(failed(format!("{:?}", self.raw.error_code)));
+        }
+        Ok(out)
     }
 }
 
@@ -254,8 +330,7 @@ impl Animation for Animated {
             return Err(failed("frames of different sizes".into()));
         }
         // The animation encoder compares frames as ARGB, so that the picture is imported as such.
-        let lossless = Settings { lossless: true, ..self.settings.clone() };
-        let mut source = Source::of(&frame.picture, &lossless, work)?;
+        let mut source = Source::of(&frame.picture, work)?;
         // SAFETY: all three are alive and initialised; libwebp copies what it needs of the picture.
         let added = unsafe { ffi::WebPAnimEncoderAdd(self.encoder, &mut source.raw, self.time_ms, &self.config) };
         if added == 0 {
