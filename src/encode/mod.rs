@@ -7,6 +7,7 @@
 
 mod avif;
 mod exif;
+pub mod fuzz;
 mod gif;
 mod jpeg;
 mod palette;

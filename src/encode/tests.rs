@@ -362,6 +362,19 @@ fn what_cannot_be_is_refused() {
     assert_eq!(pixel.colour, ColourSpace::Srgb);
 }
 
+/// What a fuzzer would try first.
+#[test]
+fn encoders_of_our_own_take_what_comes() {
+    let mut random = fastrand::Rng::with_seed(11);
+    for round in 0..400 {
+        let mut data: Vec<u8> = (0..random.usize(0..3000)).map(|_| random.u8(..)).collect();
+        if round % 3 == 0 {
+            data.iter_mut().skip(4).for_each(|value| *value = if *value > 127 { 255 } else { 0 });
+        }
+        super::fuzz::picture(&data);
+    }
+}
+
 #[test]
 fn webp_stops_on_the_way() {
     let big = noise(1500, 1500, Layout::Rgb);

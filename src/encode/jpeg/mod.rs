@@ -20,7 +20,7 @@ mod write;
 use self::baseline::Form;
 use self::write::Frame;
 use super::{Chroma, Effort, Error, Settings};
-use crate::base::Work;
+use crate::base::{Stopped, Work};
 use crate::encode::planes::Sampling;
 use crate::pixels::{Layout, Picture};
 
@@ -29,6 +29,19 @@ const FULL_CHROMA_FROM: u8 = 90;
 
 /// Encodes. Alpha, which JPEG has not, is blended with white.
 pub fn encode(picture: &Picture, settings: &Settings, work: &Work) -> Result<Vec<u8>, Error> {
+    encode_by(picture, settings, |source| baseline::encode(source, work))
+}
+
+/// The same without vectors: slower, the same bytes.
+pub fn encode_plainly(picture: &Picture, settings: &Settings, work: &Work) -> Result<Vec<u8>, Error> {
+    encode_by(picture, settings, |source| baseline::encode_by::<lanes::Portable>(source, work))
+}
+
+fn encode_by(
+    picture: &Picture,
+    settings: &Settings,
+    by: impl Fn(&baseline::Picture<'_>) -> Result<Vec<u8>, Stopped>,
+) -> Result<Vec<u8>, Error> {
     let samples = super::samples8(picture);
     let channels = picture.layout.channels();
     // An RGB profile must not describe gray samples.
@@ -59,8 +72,7 @@ pub fn encode(picture: &Picture, settings: &Settings, work: &Work) -> Result<Vec
     let frame = Frame { width: picture.size.width as usize, height: picture.size.height as usize, sampling };
     let markers = markers(settings);
     let quality = settings.quality.clamp(1, 100);
-    let of =
-        |form| baseline::encode(&baseline::Picture { samples: pixels, frame, form, quality, markers: &markers }, work);
+    let of = |form| by(&baseline::Picture { samples: pixels, frame, form, quality, markers: &markers });
     if settings.progressive {
         return Ok(of(Form::Progressive)?);
     }

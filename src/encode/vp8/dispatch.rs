@@ -21,6 +21,14 @@ pub fn encode(planes: &Planes, quality: u8, work: &Work) -> Result<Vec<u8>, Fail
         // SAFETY: the machine has what the function is compiled for.
         return unsafe { by_avx2(planes, quality, work) };
     }
+    encode_plainly(planes, quality, work)
+}
+
+/// The same without vectors: slower, the same bytes.
+///
+/// # Errors
+/// As [`encode`].
+pub fn encode_plainly(planes: &Planes, quality: u8, work: &Work) -> Result<Vec<u8>, Failed> {
     frame::encode_by::<Portable>(planes, quality, work)
 }
 

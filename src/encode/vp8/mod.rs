@@ -21,5 +21,5 @@ mod tables;
 #[cfg(test)]
 mod tests;
 
-pub use dispatch::encode;
+pub use dispatch::{encode, encode_plainly};
 pub use frame::Failed;

@@ -5,10 +5,9 @@ use std::time::Duration;
 use libwebp_sys as ffi;
 
 use super::arithmetic::{Coder, decision, put_all};
-use super::frame::{Failed, encode_by};
 use super::kernels::{Kernels, Portable};
 use super::quantiser::Quantiser;
-use super::{encode, modes, segments, symbols};
+use super::{Failed, encode, encode_plainly, modes, segments, symbols};
 use crate::base::{Deadline, Size, Stopped, Work};
 use crate::encode::planes::Planes;
 use crate::encode::riff::{self, Chunk};
@@ -20,7 +19,7 @@ fn work() -> Work {
 /// A file of it; and it is the same without vectors.
 fn encoded(planes: &Planes, quality: u8) -> Vec<u8> {
     let frame = encode(planes, quality, &work()).unwrap();
-    assert!(frame == encode_by::<Portable>(planes, quality, &work()).unwrap(), "{:?} {quality}", planes.size);
+    assert!(frame == encode_plainly(planes, quality, &work()).unwrap(), "{:?} {quality}", planes.size);
     riff::file(&[Chunk { name: *b"VP8 ", data: &frame }]).unwrap()
 }
 
