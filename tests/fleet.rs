@@ -19,7 +19,11 @@ const WITHIN: Duration = Duration::from_secs(30);
 
 /// The config of processes that share everything, and a broker.
 async fn with_broker(bucket: &str, catalog: &str, server: &Nats) -> String {
-    let (url, prefix) = (server.url(), server.prefix());
+    named(bucket, catalog, server, &server.prefix()).await
+}
+
+async fn named(bucket: &str, catalog: &str, server: &Nats, prefix: &str) -> String {
+    let url = server.url();
     format!("{}\n[nats]\nurl = \"{url}\"\nprefix = \"{prefix}\"\n", shared(bucket, catalog).await)
 }
 
@@ -105,6 +109,47 @@ async fn an_origin_trusts_its_memory_while_broker_or_catalog_tells_it_of_purges(
     in_memory().await;
 }
 
+/// A stream that takes nothing any more, as a server of NATS 2.9.10 may come back with one.
+#[tokio::test]
+async fn a_log_of_purges_that_takes_none_is_made_anew_and_tells_all_again() {
+    let (catalogs, server) = (postgres::shared(), nats::shared());
+    let (catalog, prefix) = (catalogs.database(), server.prefix());
+    let database = catalog.rsplit('/').next().unwrap().to_owned();
+    let config = named("fleet-sealed", &catalog, server, &prefix).await;
+    let (one, other) = (Fovea::start_all(&config).await, Fovea::start_idle(&config).await);
+    let taken = one.root().taken("/v1/assets/shop/peaks.jpg?variants=w_300.webp", photo()).await;
+    let job = other.root().completed(&taken).await;
+    let url = text(&job["variants"][0], "url");
+    let purge = async || one.purge(json!({ "asset": "shop/peaks.jpg" })).await.json()["stored"] == json!(true);
+    assert!(purge().await);
+    let context = async_nats::jetstream::new(async_nats::connect(server.url()).await.unwrap());
+    let log = async || context.get_stream(format!("{prefix}_purges")).await.map(|log| log.cached_info().clone());
+    let sealed = async_nats::jetstream::stream::Config { sealed: true, ..log().await.unwrap().config };
+    context.update_stream(sealed).await.unwrap();
+    until(&other, url, IN_MEMORY).await;
+    assert!(!purge().await, "the broker does not know of it");
+    let anew = "fovea; fwd=miss; stored";
+    until(&other, url, anew).await;
+    // After half a minute.
+    assert!(confirmed(&purge).await || confirmed(&purge).await, "{}", one.log());
+    let made_anew = log().await.unwrap();
+    assert!(!made_anew.config.sealed && made_anew.state.last_sequence == 1, "{made_anew:?}");
+    until(&other, url, IN_MEMORY).await;
+    assert!(purge().await);
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(other.get(url).await.header("cache-status"), anew, "a purge reaches the memory of all within a second");
+    // By the broker alone.
+    until(&other, url, IN_MEMORY).await;
+    catalogs.sql("postgres", &format!("ALTER DATABASE {database} ALLOW_CONNECTIONS false"));
+    let end = format!("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{database}'");
+    catalogs.sql("postgres", &end);
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert_eq!(other.get(url).await.header("cache-status"), IN_MEMORY, "it hears the broker");
+    assert!(!purge().await, "the catalog does not know of it");
+    let found = other.get(url).await;
+    assert_ne!(found.header("cache-status"), IN_MEMORY, "the broker told of it");
+}
+
 /// Purges until it is said that everybody was told.
 async fn confirmed(purge: &impl AsyncFn() -> bool) -> bool {
     let told = async {
@@ -154,6 +199,45 @@ async fn each_cold_variant_is_made_once_in_the_fleet() {
     // Nobody gives up on another before two seconds have passed; on a machine that is so slow somebody may.
     assert_eq!(made, 20.0 + outcomes["in_vain"], "{outcomes:?}");
     assert!(took > Duration::from_secs(2) || outcomes["in_vain"] == 0.0, "{took:?}, {outcomes:?}");
+}
+
+#[tokio::test]
+async fn an_originals_mezzanines_are_made_once_in_the_fleet() {
+    let photo = photo();
+    let source = Origin::start(move |request, _| {
+        let head = http::Response::builder().header("etag", "\"1\"").header("content-length", photo.len());
+        if request.method() == Method::HEAD {
+            return head.body(http_body_util::Empty::new().boxed()).unwrap();
+        }
+        let mut whole = answer(200, photo.clone());
+        whole.headers_mut().insert("etag", "\"1\"".parse().unwrap());
+        whole
+    })
+    .await;
+    let config = format!(
+        "{}\n[category.far]\nsource = \"{}\"\nunsigned = \"options\"\nallow_private = true\n",
+        with_broker("fleet-forms", &postgres::shared().database(), nats::shared()).await,
+        source.url(),
+    );
+    let (one, two) = tokio::join!(Fovea::start_idle(&config), Fovea::start_idle(&config));
+    let made = async || {
+        let name = "fovea_render_mezzanines_total";
+        one.metric(name, &[]).await + two.metric(name, &[]).await
+    };
+    assert_eq!(one.get("/far/0.jpg/v1/w_100.webp").await.status, 200);
+    let each = made().await;
+    assert!(each > 0.0, "it is large enough");
+    let begun = Instant::now();
+    for original in 1..=6 {
+        let url = |width: usize| format!("/far/{original}.jpg/v1/w_{width}.webp");
+        let urls = [url(100), url(200)];
+        let (small, large) = tokio::join!(one.get(&urls[0]), two.get(&urls[1]));
+        assert!(small.status == 200 && large.status == 200, "{small:?}, {large:?}");
+    }
+    let (made, took) = (made().await - each, begun.elapsed());
+    println!("mezzanines of six originals, two variants each at two origins: {made} in {took:?}");
+    // Nobody gives up on another before two seconds have passed; on a machine that is so slow somebody may.
+    assert!(made == 6.0 * each || took > Duration::from_secs(12), "{made} in {took:?}");
 }
 
 #[tokio::test]

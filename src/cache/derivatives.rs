@@ -9,13 +9,14 @@
 use std::any::Any;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::time::{Duration, SystemTime};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use parking_lot::Mutex;
 use tokio::sync::mpsc;
 
-use super::entry::{Entry, Tags, unix_ms};
+use super::entry::{Entry, Tags};
 use super::purges::{PURGES_KEY, Purges};
 use crate::base::{AssetDigest, Digest, ENGINE, VariantKey, digest::asset_prefix};
 use crate::object::{self, ObjectStore, Put, PutOptions};
@@ -52,7 +53,7 @@ pub struct Derivatives {
 struct Queued {
     bytes: AtomicUsize,
     writes: AtomicUsize,
-    rest_until_ms: AtomicU64,
+    rest_until: Mutex<Option<Instant>>,
 }
 
 struct Write {
@@ -163,14 +164,13 @@ impl Derivatives {
     }
 
     fn resting(&self) -> bool {
-        unix_ms(SystemTime::now()) < self.queued.rest_until_ms.load(Ordering::Relaxed)
+        self.queued.rest_until.lock().is_some_and(|until| Instant::now() < until)
     }
 
     fn rest(&self, why: &str) -> Option<Found> {
         count_read("failed");
         tracing::warn!(why, "the derivative store could not be read; variants are made without it for {REST:?}");
-        let until = unix_ms(SystemTime::now() + REST);
-        self.queued.rest_until_ms.store(until, Ordering::Relaxed);
+        *self.queued.rest_until.lock() = Some(Instant::now() + REST);
         None
     }
 
@@ -195,10 +195,11 @@ impl Derivatives {
         entry: &Entry,
         tags: &Tags,
         lost: impl FnOnce(Found) -> Verdict + Send + 'static,
+        held: Option<Held>,
     ) -> bool {
         let storage_class = self.classes.mezzanines.clone().or_else(|| self.classes.derivatives.clone());
         let options = PutOptions { storage_class, ..self.options(entry, tags) };
-        self.enqueue(Write { key: *key, body: entry.bytes.clone(), options, lost: Some(Box::new(lost)), held: None })
+        self.enqueue(Write { key: *key, body: entry.bytes.clone(), options, lost: Some(Box::new(lost)), held })
     }
 
     fn options(&self, entry: &Entry, tags: &Tags) -> PutOptions {

@@ -5,17 +5,18 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
 use super::fetch::Fetched;
 use super::known::Known;
+use super::lead::FormsTurn;
 use super::wanted::Wanted;
 use super::{Client, Error, Origin};
 use crate::base::{Digest, Stage, Stages, VariantKey, Work};
-use crate::cache::derivatives::Found;
-use crate::cache::entry::unix_ms;
+use crate::broker::Lease;
+use crate::cache::derivatives::{Found, Held};
 use crate::cache::{Entry, Tags};
 use crate::decode::{self, Header};
 use crate::plan::Plan;
@@ -33,8 +34,8 @@ pub(super) struct Ask {
 /// What the making of an original's mezzanines brings; none where it has none.
 #[derive(Clone, Debug)]
 pub(super) struct Forms {
-    known: Arc<Known>,
-    files: Vec<(u32, Arc<Entry>)>,
+    pub known: Arc<Known>,
+    pub files: Vec<(u32, Arc<Entry>)>,
 }
 
 impl Forms {
@@ -165,7 +166,9 @@ impl Origin {
     }
 
     fn keep_known(&self, wanted: &Wanted, known: &Known) {
-        let entry = Arc::new(Entry::json(Bytes::from(known.to_json())));
+        let mut entry = Entry::json(Bytes::from(known.to_json()));
+        entry.date(self.now_ms());
+        let entry = Arc::new(entry);
         self.memory.keep_source(Known::key(wanted), entry.clone());
         // Whether a small picture has no mezzanines is told by its header again, which costs less than an object.
         if let Some(derivatives) = self.derivatives.as_ref().filter(|_| known.has_mezzanines(&wanted.category.look)) {
@@ -271,7 +274,11 @@ impl Origin {
         urgency: Urgency,
         work: &Work,
     ) -> Result<Forms, Error> {
-        let made_at_ms = unix_ms(SystemTime::now());
+        let FormsTurn { begun, lease, after_another } = self.turn_of_forms(wanted, begun, work).await;
+        if after_another && let Some(forms) = self.forms_there(wanted, client, work).await? {
+            return Ok(forms);
+        }
+        let (made_at_ms, under_way) = (self.now_ms(), self.making_forms());
         let (fetched, header) = match begun {
             Some(begun) => begun,
             None => self.fetch_probed(wanted, client, &mut Stages::default(), work).await?,
@@ -308,13 +315,23 @@ impl Origin {
             let mut entry = Entry::image(Bytes::from(file.bytes), file.format);
             (entry.size, entry.made_at_ms) = (Some(file.size), made_at_ms);
             let entry = Arc::new(entry);
-            self.keep_mezzanine(wanted, key, &entry);
+            self.keep_mezzanine(wanted, key, &entry, lease.clone());
             (file.width, entry)
         });
-        Ok(Forms { files: files.collect(), known })
+        let files = files.collect();
+        if let Some(under_way) = under_way {
+            under_way.done();
+        }
+        Ok(Forms { files, known })
     }
 
-    fn keep_mezzanine(self: &Arc<Self>, wanted: &Wanted, key: VariantKey, entry: &Arc<Entry>) {
+    fn keep_mezzanine(
+        self: &Arc<Self>,
+        wanted: &Wanted,
+        key: VariantKey,
+        entry: &Arc<Entry>,
+        lease: Option<Arc<Lease>>,
+    ) {
         let tags = asset_tags(wanted);
         if !self.purges.allow(&tags, &wanted.asset, entry.made_at_ms) {
             return;
@@ -326,7 +343,8 @@ impl Origin {
                     origin.memory.keep_source(key, Arc::from(entry));
                 }
             };
-            derivatives.keep_mezzanine(&key, entry, &tags, self.lost(key, &tags, adopt));
+            let held = lease.map(|lease| Box::new(lease) as Held);
+            derivatives.keep_mezzanine(&key, entry, &tags, self.lost(key, &tags, adopt), held);
         }
     }
 

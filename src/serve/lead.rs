@@ -1,6 +1,8 @@
 //! One flight a variant in the fleet: of all origins and workers that share a store, one makes it, and the others wait for what it
 //! puts there. They wait no longer than making it themselves would take, and take over from one that died.
 //!
+//! An original's mezzanines are made under a lease of their own, so that variants of one original do not each make them.
+//!
 //! The lease saves work, and nothing depends on it: without the broker each makes what it is asked for, and the store keeps one.
 
 use std::collections::BTreeMap;
@@ -12,6 +14,7 @@ use metrics::{counter, histogram};
 use parking_lot::Mutex;
 
 use super::Origin;
+use super::forms::Begun;
 use super::wanted::{Wanted, What};
 use crate::base::{VariantKey, Work};
 use crate::broker::{Broker, Claim, Lease, Leases, Waited, Waiting};
@@ -87,12 +90,25 @@ struct Pace {
     deviation: f64,
 }
 
+/// What the time that an original's mezzanines take is kept under.
+const MEZZANINES: &str = "mezzanines";
+
 /// How a variant that the store does not hold is come by.
 pub(super) enum Turn {
     /// It is made here. The lease is held until it is in the store.
     Make { lease: Option<Arc<Lease>>, seat: Arc<Seat> },
     /// Another made it.
     Found(VariantKey, Arc<Entry>),
+}
+
+/// How mezzanines are come by that the store did not hold a moment ago.
+pub(super) struct FormsTurn {
+    /// What had begun, unless it was waited.
+    pub begun: Begun,
+    /// Held until they are in the store.
+    pub lease: Option<Arc<Lease>>,
+    /// Whether another may have made them since.
+    pub after_another: bool,
 }
 
 impl Fleet {
@@ -170,6 +186,36 @@ impl Origin {
                 outcome("unavailable", Turn::Make { lease: None, seat })
             }
         }
+    }
+
+    /// Waits for one's turn to make an original's mezzanines, or for another to make them: then they may be in the store. `begun` is
+    /// let go before any wait, and answered where there was none.
+    pub(super) async fn turn_of_forms(&self, wanted: &Wanted, begun: Begun, work: &Work) -> FormsTurn {
+        let alone = |begun| FormsTurn { begun, lease: None, after_another: false };
+        let Some(fleet) = &self.fleet else { return alone(begun) };
+        match fleet.leases.claim(&wanted.original.0.hex(64)).await {
+            Ok(Claim::Mine(lease)) => {
+                FormsTurn { begun, after_another: lease.after_another, lease: Some(Arc::new(lease)) }
+            }
+            Ok(Claim::Others(mut waiting)) => {
+                drop(begun);
+                let patience = fleet.paces.patience(MEZZANINES, fleet.making(), self.renderer.pool().threads());
+                let lease = match waiting.wait(patience.min(work.deadline().left() / 2)).await {
+                    Ok(Waited::Mine(lease)) => Some(Arc::new(lease)),
+                    Ok(Waited::GivenBack | Waited::InVain) | Err(_) => None,
+                };
+                FormsTurn { begun: None, lease, after_another: true }
+            }
+            Err(error) => {
+                tracing::debug!(%error, "mezzanines are made without a lease");
+                alone(begun)
+            }
+        }
+    }
+
+    /// Begins to make mezzanines.
+    pub(super) fn making_forms(&self) -> Option<Making<'_>> {
+        self.fleet.as_ref().map(|fleet| fleet.make(MEZZANINES))
     }
 
     async fn wait_for(&self, fleet: &Fleet, wanted: &Wanted, key: &str, mut waiting: Waiting, work: &Work) -> Turn {

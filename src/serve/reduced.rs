@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::forms::asset_tags;
+use super::forms::{Forms, asset_tags};
 use super::wanted::Wanted;
 use super::{Client, Error, Origin};
 use crate::base::{Deadline, Stages, Work};
@@ -62,6 +62,25 @@ impl Origin {
     fn wanted_reduced(&self, path: &str) -> Result<Wanted, Error> {
         let request = self.urls().read_trusted(path)?;
         Ok(Wanted::new(self.category(&request.category)?, &request, &Client::default(), None))
+    }
+
+    /// An original's mezzanines, where all are there now.
+    pub(super) async fn forms_there(
+        self: &Arc<Self>,
+        wanted: &Wanted,
+        client: &Client,
+        work: &Work,
+    ) -> Result<Option<Forms>, Error> {
+        let Some(known) = self.recall_known(wanted, client, &mut Stages::default(), work).await? else {
+            return Ok(None);
+        };
+        let mut files = Vec::new();
+        for width in form::widths(&known.header, &wanted.category.look) {
+            let key = known.mezzanine_key(wanted, width);
+            let Some(entry) = self.stored(&key, &asset_tags(wanted)).await else { return Ok(None) };
+            files.push((width, entry));
+        }
+        Ok((!files.is_empty()).then_some(Forms { known, files }))
     }
 
     /// Which are there, and how many are not: none where nothing is known of the original yet.
