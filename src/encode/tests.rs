@@ -250,6 +250,27 @@ fn alpha_and_odd_sizes_survive() {
     }
 }
 
+/// In lossy WebP too, whether it is kept as it is or as what it is off its gradient.
+#[test]
+fn alpha_is_exact_in_lossy_webp() {
+    let shapes: [(&str, fn(u32, u32) -> u8); 4] = [
+        ("few values", |x, y| if (x / 5 + y / 3) % 2 == 0 { 255 } else { (x / 5 % 3 * 60) as u8 }),
+        ("soft", |x, y| ((x * 3 + y * 2) / 4).min(255) as u8),
+        ("steep", |x, y| (x * 37 + y * 91) as u8),
+        ("one pixel", |x, y| if (x, y) == (2, 0) { 7 } else { 255 }),
+    ];
+    for (width, height) in [(1, 1), (1, 40), (40, 1), (3, 2), (97, 61), (300, 200)] {
+        for (name, alpha) in shapes {
+            let pixel = |at: u32| [90, 120, 200, alpha(at % width, at / width)];
+            let samples = (0..width * height).flat_map(pixel).collect();
+            let picture = Picture::srgb8(Size::new(width, height), Layout::Rgba, samples);
+            let (_, found) = opened(&still(&picture, &settings(Format::WebP, 60), &work()).unwrap());
+            let of = |pixels: &[[u8; 4]]| pixels.iter().map(|pixel| pixel[3]).collect::<Vec<u8>>();
+            assert!(of(&found) == of(&wide(&picture)), "{name} {width}x{height}");
+        }
+    }
+}
+
 #[test]
 fn equal_input_makes_equal_bytes() {
     let photo = photo();

@@ -78,20 +78,30 @@ fn lossy(picture: &Picture, settings: &Settings, work: &Work) -> Result<Vec<u8>,
 /// libwebp's effort for alpha, as it has it itself at method 2.
 const ALPHA_EFFORT: (c_int, f32) = (2, 16.0);
 
-/// So many values or fewer are left as they are: differences would only be more of them.
-const ALPHA_VALUES_FEW: usize = 16;
+/// How many times the bits of what stands alone in alpha what it is off a prediction may take. At 400 pixels a graphic of 256 values
+/// then has 5 % more bytes of alpha than as it is, in 4 ms in place of 9.5; an icon of 68 values would have 65 % more, and a soft shadow
+/// has 24 % fewer.
+const PREDICTED_MAX: f64 = 3.0;
 
-/// The data of an `ALPH` chunk: how it is coded, and a lossless picture whose green it is, without its header. Both alpha and what it is
-/// off a prediction are tried: the latter is smaller for soft shadows, the former for most else.
+/// The data of an `ALPH` chunk: how it is coded, and a lossless picture whose green it is, without its header. Either alpha as it is, of
+/// which what was there before takes next to nothing, or what it is off a prediction.
 fn alpha(values: &[u8], size: Size, work: &Work) -> Result<Vec<u8>, Error> {
-    let mut there = [false; 256];
-    values.iter().for_each(|value| there[usize::from(*value)] = true);
-    let plain = coded(AS_IT_IS, values, size, work)?;
-    if there.iter().filter(|there| **there).count() <= ALPHA_VALUES_FEW {
-        return Ok(plain);
+    let width = size.width as usize;
+    let predicted = gradient(values, width);
+    let alone = |at: usize| values[at] != values[at - 1] && values[at] != values[at - width];
+    let as_it_is = bits((width + 1..values.len()).filter(|at| alone(*at)).map(|at| values[at]));
+    if bits(predicted.iter().copied()) > PREDICTED_MAX * as_it_is {
+        return coded(AS_IT_IS, values, size, work);
     }
-    let predicted = coded(BY_GRADIENT, &gradient(values, size.width as usize), size, work)?;
-    Ok(if predicted.len() < plain.len() { predicted } else { plain })
+    coded(BY_GRADIENT, &predicted, size, work)
+}
+
+/// What values take at least that are coded one by one.
+fn bits(values: impl Iterator<Item = u8>) -> f64 {
+    let mut counts = [0u32; 256];
+    values.for_each(|value| counts[usize::from(value)] += 1);
+    let all = f64::from(counts.iter().sum::<u32>());
+    counts.iter().filter(|count| **count > 0).map(|count| f64::from(*count) * (all / f64::from(*count)).log2()).sum()
 }
 
 /// The first byte of an `ALPH` chunk: compressed, not predicted; and predicted by the gradient.
