@@ -1,6 +1,6 @@
 //! Origins tell each other of purges: what one forgets, all forget within a second. By a log of the broker's where there is one, and by
 //! the events of the catalog that they share: a purge counts as told when both have it. So either will do to hear of it, and the
-//! catalog is read where there is no broker, or while it is silent.
+//! catalog is read where there is no broker, or while it is silent; and now and then while it is heard, for what its log did not take.
 //!
 //! While an origin hears nothing it does not know what was purged, so it answers nothing from memory: the store, which each purge
 //! reaches first, is asked instead. It reads what it missed before it trusts its memory again.
