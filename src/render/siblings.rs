@@ -1,9 +1,9 @@
 //! Where variants of one original meet that are wanted at the same time: the neighbours in a `srcset`, the list of a job.
 //!
 //! Who is on the way to a variant takes a [`Seat`] when its flight begins. When it comes to render it waits for the others of its
-//! original that are still on their way, at most [`WAIT`]; one that is alone waits for nobody. Then all that have come are done
-//! by [`family`]. What comes while they wait for a thread goes with them, and what comes while they are made takes from the [`Album`] what
-//! shows the same picture.
+//! original that are still on their way, at most [`WAIT`]; one that is alone, or cheap while a thread is idle, waits for nobody. Then all
+//! that have come are done by [`family`]. What comes while they wait for a thread goes with them, and what comes while they are made takes
+//! from the [`Album`] what shows the same picture.
 
 use std::collections::{HashMap, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -239,9 +239,13 @@ impl Siblings {
     }
 }
 
+fn is_cheap(order: &Order) -> bool {
+    order.header.size.pixels() <= CHEAP_PIXELS_MAX
+}
+
 /// Parts those who share a decode among threads, where it is cheap.
 fn spread(mut part: Vec<Waiting>, threads: usize) -> Vec<Vec<Waiting>> {
-    let cheap = part.first().is_some_and(|one| one.order.header.size.pixels() <= CHEAP_PIXELS_MAX);
+    let cheap = part.first().is_some_and(|one| is_cheap(&one.order));
     let each = if cheap { part.len().div_ceil(threads).max(1) } else { part.len().max(1) };
     let mut parts = Vec::new();
     while !part.is_empty() {
@@ -289,13 +293,18 @@ impl Seat {
     ) -> Result<Rendered, Error> {
         let (done, mut result) = oneshot::channel();
         let (span, work) = (tracing::Span::current(), work.clone().with(self.siblings.pool.spare(urgency)));
+        let hurries = urgency == Urgency::Live && is_cheap(&order);
         let waiting = Waiting { order, charge, urgency, work, since: Instant::now(), span, done, place: None };
         self.siblings.meetings.lock().entry(self.original).or_default().waiting.push(waiting);
         if !self.arrive() {
-            tokio::select! {
-                result = &mut result => return result.unwrap_or_else(|_| Err(Refused::Panicked.into())),
-                () = tokio::time::sleep(WAIT) => self.siblings.call(self.original, urgency),
+            // What is cheap is done sooner than others come, where a thread has nothing to do.
+            if !hurries || self.siblings.pool.idle() == 0 {
+                tokio::select! {
+                    result = &mut result => return result.unwrap_or_else(|_| Err(Refused::Panicked.into())),
+                    () = tokio::time::sleep(WAIT) => {}
+                }
             }
+            self.siblings.call(self.original, urgency);
         }
         // A panic drops the sender.
         result.await.unwrap_or_else(|_| Err(Refused::Panicked.into()))

@@ -28,8 +28,17 @@ pub fn busy<K: Kernels>(samples: &Samples) -> u16 {
     (whole * 256 + ((u64::from(off) << 8 >> whole) as u32 & 255)) as u16
 }
 
-/// The kind of each macroblock: by how busy it is beside the mean of all.
+/// Below this a macroblock is flat: a step or two in all of a block. What takes no bits must not make what does look busy: text on
+/// a page would be kept coarser than in a photo.
+const FLAT: u16 = 8 * 256;
+
+/// The kind of each macroblock: by how busy it is beside the mean of all that are not flat.
 pub fn of(busy: &[u16]) -> Vec<u8> {
-    let mean = (busy.iter().map(|busy| u64::from(*busy)).sum::<u64>() / busy.len().max(1) as u64) as i32;
+    let (mut sum, mut count) = (0, 0);
+    for busy in busy.iter().filter(|busy| **busy >= FLAT) {
+        sum += u64::from(*busy);
+        count += 1;
+    }
+    let mean = sum.checked_div(count).map_or(i32::from(FLAT), |mean| mean as i32);
     busy.iter().map(|busy| ((i32::from(*busy) - mean).div_euclid(APART) + 2).clamp(0, 3) as u8).collect()
 }

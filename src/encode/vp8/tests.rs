@@ -286,5 +286,8 @@ fn calm_and_busy_are_told_apart() {
     assert!(measured.is_sorted() && measured[0] == 0, "{measured:?}");
     assert_eq!(segments::of(&measured)[0], 0);
     assert_eq!(segments::of(&measured)[4], 3);
-    assert!(segments::of(&[700; 9]).iter().all(|kind| *kind == 2));
+    assert!(segments::of(&[3000; 9]).iter().all(|kind| *kind == 2));
+    // A page with little on it: what is there is neither calm nor busy, however much is flat.
+    let page: Vec<u16> = (0..100).map(|at| if at % 10 == 0 { 3000 } else { 0 }).collect();
+    assert_eq!((segments::of(&page)[0], segments::of(&page)[1]), (2, 0));
 }
