@@ -198,6 +198,7 @@ const UNSAFE: &[(&str, &str)] = &[
         "the encoder compiled once more for AVX2, BMI and LZCNT, which the machine is asked for first",
     ),
     ("encode/jpeg/lanes.rs", "AVX2's own instructions, of which the compiler does not find all"),
+    ("encode/planes/avx2.rs", "AVX2's own instructions, of which the compiler does not find all"),
     ("encode/vp8/avx2.rs", "AVX2's own instructions, of which the compiler does not find all"),
     ("encode/vp8/dispatch.rs", "calls what is compiled for vectors that it has asked for"),
     ("encode/webp.rs", "libwebp's own interface, for its progress hook and its settings"),

@@ -70,7 +70,11 @@ pub fn part(told: &[Told], columns: usize, quantisers: &[Quantiser], learned: &L
             told.colour.put_colour(&mut out);
         }
     }
-    out.finish()
+    let mut bytes = out.finish();
+    // libwebp's decoder for data that come in pieces, which browsers use, wants a byte left where the modes begin, and has read as far as a
+    // flat picture's modes end by then.
+    bytes.push(0);
+    bytes
 }
 
 #[inline(always)]

@@ -6,6 +6,11 @@
 // Loops over places by number are what is inlined and becomes vector instructions wherever it is compiled.
 #![allow(clippy::needless_range_loop)]
 
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(test)]
+mod tests;
+
 use std::borrow::Cow;
 
 use crate::base::Size;
@@ -108,63 +113,57 @@ const FULL_RANGE: Matrix =
 const VIDEO_RANGE: Matrix =
     Matrix { luma: [8_414, 16_519, 3_208], colours: [[-4_857, -9_535, 14_392], [14_392, -12_051, -2_341]], black: 16 };
 
-/// One row of a picture, a channel after the other.
+/// Cb and Cr of a row of pixels.
 struct Row {
     matrix: &'static Matrix,
-    rgb: [Vec<i16>; 3],
-    /// Cb and Cr about 0, in 16ths; of an odd row the last one twice.
+    /// About 0, in 16ths; of an odd row the last one twice.
     colours: [Vec<i16>; 2],
 }
 
 impl Row {
     fn new(width: usize, matrix: &'static Matrix) -> Self {
         let colours = vec![0; width.next_multiple_of(2)];
-        Self { matrix, rgb: [vec![0; width], vec![0; width], vec![0; width]], colours: [colours.clone(), colours] }
+        Self { matrix, colours: [colours.clone(), colours] }
     }
 
-    /// Takes pixels.
-    fn read(&mut self, pixels: &[[u8; 3]]) {
-        let count = pixels.len();
-        let [red, green, blue] = &mut self.rgb;
-        let (red, green, blue) = (&mut red[..count], &mut green[..count], &mut blue[..count]);
-        for at in 0..count {
-            let pixel = pixels[at];
-            (red[at], green[at], blue[at]) = (i16::from(pixel[0]), i16::from(pixel[1]), i16::from(pixel[2]));
-        }
+    /// Takes pixels; makes their luma.
+    fn read(&mut self, pixels: &[[u8; 3]], luma: &mut [u8]) {
+        let [cb, cr] = &mut self.colours;
+        // The vectors leave the last few.
+        #[cfg(target_arch = "x86_64")]
+        let done = avx2::read(pixels.as_flattened(), self.matrix, luma, cb, cr);
+        #[cfg(not(target_arch = "x86_64"))]
+        let done = 0;
+        read(&pixels[done..], self.matrix, &mut luma[done..], &mut cb[done..], &mut cr[done..]);
         let width = pixels.len();
-        for (weights, out) in self.matrix.colours.into_iter().zip(&mut self.colours) {
-            dots(weights, &self.rgb, 11, out);
-            if width % 2 == 1 {
-                out[width] = out[width - 1];
-            }
-        }
-    }
-
-    fn luma(&self, out: &mut [u8]) {
-        let count = out.len();
-        let [red, green, blue] = &self.rgb;
-        let (red, green, blue) = (&red[..count], &green[..count], &blue[..count]);
-        let (weights, black) = (self.matrix.luma, i32::from(self.matrix.black));
-        for at in 0..count {
-            out[at] = (((dot(weights, red[at], green[at], blue[at]) + 16_384) >> 15) + black) as u8;
+        if width % 2 == 1 {
+            (cb[width], cr[width]) = (cb[width - 1], cr[width - 1]);
         }
     }
 }
 
-fn dots(weights: [i16; 3], [red, green, blue]: &[Vec<i16>; 3], shift: u32, out: &mut [i16]) {
-    let count = red.len().min(out.len());
-    let (red, green, blue, out) = (&red[..count], &green[..count], &blue[..count], &mut out[..count]);
-    for at in 0..count {
-        out[at] = ((dot(weights, red[at], green[at], blue[at]) + (1 << (shift - 1))) >> shift) as i16;
+/// One pixel after another.
+fn read(pixels: &[[u8; 3]], matrix: &Matrix, luma: &mut [u8], cb: &mut [i16], cr: &mut [i16]) {
+    let black = i32::from(matrix.black);
+    for (at, pixel) in pixels.iter().enumerate() {
+        luma[at] = (((dot(matrix.luma, pixel) + LUMA_HALF) >> LUMA_BITS) + black) as u8;
+        cb[at] = ((dot(matrix.colours[0], pixel) + COLOUR_HALF) >> COLOUR_BITS) as i16;
+        cr[at] = ((dot(matrix.colours[1], pixel) + COLOUR_HALF) >> COLOUR_BITS) as i16;
     }
 }
 
 #[inline(always)]
-fn dot(weights: [i16; 3], red: i16, green: i16, blue: i16) -> i32 {
-    i32::from(weights[0]) * i32::from(red)
-        + i32::from(weights[1]) * i32::from(green)
-        + i32::from(weights[2]) * i32::from(blue)
+fn dot(weights: [i16; 3], pixel: &[u8; 3]) -> i32 {
+    i32::from(weights[0]) * i32::from(pixel[0])
+        + i32::from(weights[1]) * i32::from(pixel[1])
+        + i32::from(weights[2]) * i32::from(pixel[2])
 }
+
+/// From parts of 32,768 to whole values, and to 16ths; and half of one.
+const LUMA_BITS: i32 = 15;
+const LUMA_HALF: i32 = 1 << (LUMA_BITS - 1);
+const COLOUR_BITS: i32 = 11;
+const COLOUR_HALF: i32 = 1 << (COLOUR_BITS - 1);
 
 /// Pairs whose squares are added before the sum is carried over: so many stay within 32 bits.
 const PAIRS: usize = 64;
@@ -208,7 +207,7 @@ impl Planes {
         let [luma, cb, cr] = &mut planes.values;
         (*cb, *cr) = (vec![0; luma.len()], vec![0; luma.len()]);
         for (at, pixels) in rgb.as_chunks::<3>().0.chunks(width).enumerate() {
-            row.read(pixels);
+            row.read(pixels, &mut luma[at * width..][..width]);
             for (colour, from) in [&mut *cb, &mut *cr].into_iter().zip(&row.colours) {
                 for (out, value) in colour[at * width..][..width].iter_mut().zip(from) {
                     *out = (((value + 8) >> 4) + 128).clamp(0, 255) as u8;
@@ -235,8 +234,7 @@ impl Planes {
         let mut off = 0;
         for (at, (pixels, luma)) in pixels.chunks(width * 2).zip(luma.chunks_mut(width * 2)).enumerate() {
             for ((pixels, luma), row) in pixels.chunks(width).zip(luma.chunks_mut(width)).zip(&mut rows) {
-                row.read(pixels);
-                row.luma(luma);
+                row.read(pixels, luma);
             }
             // At an odd edge the last row stands for the one that is missing.
             let lower = if pixels.len() > width { 1 } else { 0 };
