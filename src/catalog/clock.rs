@@ -14,7 +14,7 @@ static BEGUN: LazyLock<Instant> = LazyLock::new(Instant::now);
 #[derive(Clone, Debug)]
 pub enum Clock {
     /// The machine's, until it is told what another says. From then on it is the other's, which the machine's jumps do not move: what
-    /// it said at [`BEGUN`].
+    /// it said at `BEGUN`.
     Machine(Arc<AtomicI64>),
     /// One that stands until it is moved.
     Still(Arc<AtomicI64>),
