@@ -199,8 +199,9 @@ pub fn bytes_of_work(size: Size, settings: &Settings) -> u64 {
         // the compressor's state.
         Format::Png if settings.effort == Effort::Small => (28, 12 << 20),
         Format::Png => (9, 512 << 10),
-        // Planes, symbols that wait and the file, or ARGB and the encoder's state; the search for back references of a lossless one.
-        Format::WebP => (if settings.lossless { 40 } else { 9 }, 2 << 20),
+        // Planes, symbols that wait and the file three times (of noise at full quality 10.5 in all), or ARGB and the encoder's state; the
+        // search for back references of a lossless one.
+        Format::WebP => (if settings.lossless { 40 } else { 11 }, 2 << 20),
         Format::Avif => avif::bytes_of_work(settings.quality),
         // RGBA now and before, the changed part, opaque pixels for learning, indices.
         Format::Gif => (20, 512 << 10),
