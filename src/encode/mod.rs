@@ -163,6 +163,15 @@ fn not_written(format: Format) -> Error {
     Error::Encoder { format, what: "the format is only read".into() }
 }
 
+/// Whether the machine has the vectors that the encoders of our own are compiled once more for.
+#[cfg(target_arch = "x86_64")]
+fn has_vectors() -> bool {
+    is_x86_feature_detected!("avx2")
+        && is_x86_feature_detected!("bmi1")
+        && is_x86_feature_detected!("bmi2")
+        && is_x86_feature_detected!("lzcnt")
+}
+
 /// The samples in 8 bits.
 fn samples8(picture: &Picture) -> Cow<'_, [u8]> {
     match &picture.samples {

@@ -25,11 +25,7 @@ const STRIDE: usize = SIDE_MAX * 3 + PIXELS_BYTES;
 /// Encodes.
 pub fn encode(picture: &Picture<'_>, work: &Work) -> Result<Vec<u8>, Stopped> {
     #[cfg(target_arch = "x86_64")]
-    if std::arch::is_x86_feature_detected!("avx2")
-        && std::arch::is_x86_feature_detected!("bmi1")
-        && std::arch::is_x86_feature_detected!("bmi2")
-        && std::arch::is_x86_feature_detected!("lzcnt")
-    {
+    if crate::encode::has_vectors() {
         // SAFETY: the one requirement, that the machine has these, was just asked.
         return unsafe { encode_avx2(picture, work) };
     }

@@ -13,11 +13,7 @@ use crate::encode::planes::Planes;
 /// at each row of macroblocks.
 pub fn encode(planes: &Planes, quality: u8, work: &Work) -> Result<Vec<u8>, Failed> {
     #[cfg(target_arch = "x86_64")]
-    if is_x86_feature_detected!("avx2")
-        && is_x86_feature_detected!("bmi1")
-        && is_x86_feature_detected!("bmi2")
-        && is_x86_feature_detected!("lzcnt")
-    {
+    if crate::encode::has_vectors() {
         // SAFETY: the machine has what the function is compiled for.
         return unsafe { by_avx2(planes, quality, work) };
     }
