@@ -224,13 +224,15 @@ async fn a_log_that_brings_nothing_is_made_anew() {
     tell(&catalog, 5).await;
     let numbers = fleet.numbers(5).await;
     let (context, config) = fleet.stream().await;
-    context.delete_stream(&config.name).await.unwrap();
+    let name = config.name.clone();
+    context.delete_stream(&name).await.unwrap();
     let alone = context.create_stream(jetstream::stream::Config { max_consumers: 1, ..config }).await.unwrap();
     let own = jetstream::consumer::pull::Config { durable_name: Some("other".to_owned()), ..Default::default() };
     alone.create_consumer(own).await.unwrap();
     tell(&catalog, 2).await;
     let anew = async {
-        while fleet.stream().await.1.max_consumers == 1 {
+        // For a moment there is none: the one before is deleted, and the next not made yet.
+        while !context.get_stream(&name).await.is_ok_and(|stream| stream.cached_info().config.max_consumers != 1) {
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
     };
