@@ -10,6 +10,7 @@ mod exif;
 pub mod fuzz;
 mod gif;
 mod jpeg;
+mod lanes;
 mod palette;
 mod planes;
 mod png;

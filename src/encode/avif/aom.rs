@@ -65,7 +65,6 @@ impl Encoder {
         if found != ffi::AOM_CODEC_OK {
             return Err(failed(format!("no configuration ({found})")));
         }
-        config.g_profile = u32::from(planes.sampling == Sampling::Full);
         (config.g_w, config.g_h) = (planes.size.width, planes.size.height);
         config.g_threads = 1;
         config.g_lag_in_frames = 0;
@@ -104,16 +103,14 @@ impl Encoder {
         let image = match planes {
             None => ptr::null(),
             Some(planes) => {
-                let format =
-                    if planes.sampling == Sampling::Full { ffi::AOM_IMG_FMT_I444 } else { ffi::AOM_IMG_FMT_I420 };
                 let (width, height) = (planes.size.width, planes.size.height);
                 let first = planes.values[0].as_ptr().cast_mut();
                 // SAFETY: this only fills in numbers; the pointers that it works out are replaced at once.
-                if unsafe { ffi::aom_img_wrap(&mut image, format, width, height, 1, first) }.is_null() {
+                if unsafe { ffi::aom_img_wrap(&mut image, ffi::AOM_IMG_FMT_I420, width, height, 1, first) }.is_null() {
                     return Err(failed("the picture was not taken"));
                 }
                 image.planes = planes.values.each_ref().map(|plane| plane.as_ptr().cast_mut());
-                image.stride = [width as c_int, planes.colour_width() as c_int, planes.colour_width() as c_int];
+                image.stride = [width, width.div_ceil(2), width.div_ceil(2)].map(|stride| stride as c_int);
                 image.range = ffi::AOM_CR_FULL_RANGE;
                 image.monochrome = c_int::from(planes.sampling == Sampling::None);
                 &raw const image

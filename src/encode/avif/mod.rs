@@ -15,7 +15,7 @@ mod rav1e;
 use avif_serialize::Aviffy;
 use avif_serialize::constants::MatrixCoefficients;
 
-use super::planes::{self, Planes, Sampling};
+use super::planes::{self, Planes};
 use super::{Error, Settings};
 use crate::base::{Format, Work};
 use crate::pixels::Picture;
@@ -30,21 +30,15 @@ pub fn encode(picture: &Picture, settings: &Settings, work: &Work) -> Result<Vec
     }
     let samples = super::samples8(picture);
     let (pixels, has_alpha) = planes::rgb(&samples, picture.layout, picture.size);
-    let colour = Planes::colour(&pixels, picture.size);
+    let colour = Planes::full(&pixels, picture.size);
     drop(pixels);
-    let quantizer = quantizer(settings.quality);
-    let finer = if colour.sampling == Sampling::Full { FULL_COLOUR_SAVES } else { 0 };
-    let colour_obus = aom::encode(&colour, (quantizer + finer).min(aom::QUANTIZER_MAX))?;
-    let sampling = colour.sampling;
+    let colour_obus = aom::encode(&colour, quantizer(settings.quality))?;
     drop(colour);
     work.check()?;
     let alpha_obus =
         has_alpha.then(|| aom::encode(&Planes::alpha(&samples, picture.layout, picture.size), 0)).transpose()?;
-    Ok(file(picture, settings, sampling, &colour_obus, alpha_obus.as_deref()))
+    Ok(file(picture, settings, &colour_obus, alpha_obus.as_deref()))
 }
-
-/// How much coarser the quantizer may be where colour is kept at full resolution, for the same score.
-const FULL_COLOUR_SAVES: u32 = 10;
 
 /// libaom's quantizer, 63 the coarsest, for a quality of 1 to 100: straight lines through 100, 60 and 1. Quality 60 scores what
 /// sharp's and libavif's 60 do (their quantizer is 25; ours works with quantisation matrices, which are coarser by themselves).
@@ -54,10 +48,9 @@ fn quantizer(quality: u8) -> u32 {
 }
 
 /// The container.
-fn file(picture: &Picture, settings: &Settings, sampling: Sampling, colour: &[u8], alpha: Option<&[u8]>) -> Vec<u8> {
-    let halved = sampling == Sampling::Half;
+fn file(picture: &Picture, settings: &Settings, colour: &[u8], alpha: Option<&[u8]>) -> Vec<u8> {
     let mut container = Aviffy::new();
-    container.set_seq_profile(u8::from(!halved)).set_chroma_subsampling((halved, halved));
+    container.set_seq_profile(0).set_chroma_subsampling((true, true));
     // The writer leaves out a `colr` box that says its own default. Readers differ in what they take for granted, so it is made
     // to write one, which `tell_colour` corrects.
     container.set_matrix_coefficients(MatrixCoefficients::Bt709);

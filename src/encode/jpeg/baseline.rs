@@ -8,7 +8,7 @@
 
 use super::blocks::{self, Pixels, Quantised};
 use super::huffman::Codes;
-use super::lanes::{Lanes, PIXELS_BYTES, Portable};
+use crate::encode::lanes::{Lanes, PIXELS_BYTES, Portable};
 use super::quantiser::Quantiser;
 use super::scan::Scan;
 use super::scans::Scans;
@@ -35,7 +35,7 @@ pub fn encode(picture: &Picture<'_>, work: &Work) -> Result<Vec<u8>, Stopped> {
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,bmi1,bmi2,lzcnt")]
 fn encode_avx2(picture: &Picture<'_>, work: &Work) -> Result<Vec<u8>, Stopped> {
-    encode_by::<super::lanes::Avx2>(picture, work)
+    encode_by::<crate::encode::lanes::Avx2>(picture, work)
 }
 
 /// In how many scans a file comes.

@@ -6,7 +6,7 @@
 // Loops over places by number are what is inlined and becomes vector instructions wherever it is compiled.
 #![allow(clippy::needless_range_loop)]
 
-use super::lanes::{LANES, Lanes, PIXELS_BYTES};
+use crate::encode::lanes::{LANES, Lanes, PIXELS_BYTES};
 use super::quantiser::Levels;
 
 /// A block of 8×8 samples, row by row.

@@ -8,7 +8,6 @@
 mod baseline;
 mod blocks;
 mod huffman;
-mod lanes;
 mod quantiser;
 mod scan;
 mod scans;
@@ -19,7 +18,7 @@ mod write;
 
 use self::baseline::Form;
 use self::write::Frame;
-use super::{Chroma, Effort, Error, Settings};
+use super::{Chroma, Effort, Error, Settings, lanes};
 use crate::base::{Stopped, Work};
 use crate::encode::planes::Sampling;
 use crate::pixels::{Layout, Picture};

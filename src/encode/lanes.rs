@@ -28,8 +28,20 @@ pub trait Lanes: Copy {
     fn minus(self, other: Self) -> Self;
     /// The products.
     fn times(self, other: Self) -> Self;
+    /// The quotients.
+    fn over(self, other: Self) -> Self;
+    /// The square roots.
+    fn root(self) -> Self;
+    /// The nearest numbers from one to another.
+    fn within(self, least: Self, most: Self) -> Self;
+    /// These numbers where those of `place` are above `least` and below `most`, and 0 elsewhere.
+    fn where_between(self, place: Self, least: Self, most: Self) -> Self;
     /// The sums of neighbours, first of these numbers, then of others.
     fn pairs(self, other: Self) -> Self;
+    /// One of these, one of others, and so on, in two vectors.
+    fn in_turn(self, other: Self) -> [Self; 2];
+    /// Of numbers from 0 to 255 the nearest whole ones (of two the even one).
+    fn bytes(self, out: &mut [u8; LANES]);
     /// Columns for rows.
     fn turned(rows: [Self; LANES]) -> [Self; LANES];
     /// Two rows, each number times its factor, in whole numbers, the nearest ones (of two the even one) and at most [`LEVEL_MAX`] from 0;
@@ -69,6 +81,32 @@ impl Lanes for Portable {
     #[inline(always)]
     fn times(self, other: Self) -> Self {
         Self(std::array::from_fn(|at| self.0[at] * other.0[at]))
+    }
+    #[inline(always)]
+    fn over(self, other: Self) -> Self {
+        Self(std::array::from_fn(|at| self.0[at] / other.0[at]))
+    }
+    #[inline(always)]
+    fn root(self) -> Self {
+        Self(self.0.map(f32::sqrt))
+    }
+    #[inline(always)]
+    fn within(self, least: Self, most: Self) -> Self {
+        Self(std::array::from_fn(|at| self.0[at].max(least.0[at]).min(most.0[at])))
+    }
+    #[inline(always)]
+    fn where_between(self, place: Self, least: Self, most: Self) -> Self {
+        let is_between = |at: usize| place.0[at] > least.0[at] && place.0[at] < most.0[at];
+        Self(std::array::from_fn(|at| if is_between(at) { self.0[at] } else { 0.0 }))
+    }
+    #[inline(always)]
+    fn in_turn(self, other: Self) -> [Self; 2] {
+        let both = [self.0, other.0];
+        [0, LANES / 2].map(|from| Self(std::array::from_fn(|at| both[at % 2][from + at / 2])))
+    }
+    #[inline(always)]
+    fn bytes(self, out: &mut [u8; LANES]) {
+        *out = self.0.map(|value| value.round_ties_even() as u8);
     }
     #[inline(always)]
     fn pairs(self, other: Self) -> Self {
@@ -175,6 +213,45 @@ mod avx2 {
         #[inline(always)]
         fn times(self, other: Self) -> Self {
             step!(_mm256_mul_ps(self.0, other.0))
+        }
+        #[inline(always)]
+        fn over(self, other: Self) -> Self {
+            step!(_mm256_div_ps(self.0, other.0))
+        }
+        #[inline(always)]
+        fn root(self) -> Self {
+            step!(_mm256_sqrt_ps(self.0))
+        }
+        #[inline(always)]
+        fn within(self, least: Self, most: Self) -> Self {
+            step!(_mm256_min_ps(_mm256_max_ps(self.0, least.0), most.0))
+        }
+        #[inline(always)]
+        fn where_between(self, place: Self, least: Self, most: Self) -> Self {
+            step!(_mm256_and_ps(
+                self.0,
+                _mm256_and_ps(
+                    _mm256_cmp_ps::<_CMP_GT_OQ>(place.0, least.0),
+                    _mm256_cmp_ps::<_CMP_LT_OQ>(place.0, most.0)
+                )
+            ))
+        }
+        #[inline(always)]
+        fn in_turn(self, other: Self) -> [Self; 2] {
+            // SAFETY: as above.
+            unsafe {
+                let (low, high) = (_mm256_unpacklo_ps(self.0, other.0), _mm256_unpackhi_ps(self.0, other.0));
+                [Self(_mm256_permute2f128_ps::<0x20>(low, high)), Self(_mm256_permute2f128_ps::<0x31>(low, high))]
+            }
+        }
+        #[inline(always)]
+        fn bytes(self, out: &mut [u8; LANES]) {
+            // SAFETY: as above; eight bytes are written, to a reference to as many.
+            unsafe {
+                let whole = _mm256_cvtps_epi32(self.0);
+                let whole = _mm_packs_epi32(_mm256_castsi256_si128(whole), _mm256_extracti128_si256::<1>(whole));
+                _mm_storel_epi64(out.as_mut_ptr().cast(), _mm_packus_epi16(whole, whole));
+            }
         }
         #[inline(always)]
         fn pairs(self, other: Self) -> Self {
