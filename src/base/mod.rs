@@ -25,4 +25,4 @@ pub use stages::{Stage, Stages};
 
 /// The engine's revision: raised when the same plan gives other bytes. It is metadata of a derivative and not part of its key,
 /// so a deploy does not go cold: what an older engine made is served, and made anew behind the answer.
-pub const ENGINE: u32 = 6;
+pub const ENGINE: u32 = 7;

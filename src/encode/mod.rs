@@ -10,7 +10,6 @@ mod exif;
 pub mod fuzz;
 mod gif;
 mod jpeg;
-mod lanes;
 mod palette;
 mod planes;
 mod png;

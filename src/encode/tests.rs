@@ -429,9 +429,9 @@ fn qualities_table() {
     }
     println!("| format | quality | mean | worst | bytes | ms |");
     for (format, qualities) in [
-        (Format::Jpeg, vec![45, 55, 60, 65, 70, 75, 80, 85, 90, 95]),
-        (Format::WebP, vec![45, 55, 65, 70, 75, 80, 81, 85, 90, 95]),
-        (Format::Avif, vec![30, 40, 45, 50, 55, 60, 62, 65, 70, 75, 80, 90, 95, 97, 98]),
+        (Format::Jpeg, vec![45, 55, 65, 68, 69, 70, 75, 80, 85, 90, 95]),
+        (Format::WebP, vec![45, 55, 65, 70, 75, 78, 79, 80, 85, 90, 95]),
+        (Format::Avif, vec![30, 40, 45, 50, 55, 60, 63, 65, 70, 75, 80, 90, 95, 97, 98]),
     ] {
         for quality in qualities {
             let (mut scores, mut bytes, mut took) = (Vec::new(), 0, Duration::ZERO);

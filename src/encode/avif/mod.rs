@@ -1,8 +1,8 @@
 //! AVIF, on this thread: by libaom, made while somebody waits, and by ravif (rav1e) from quality [`TEN_BITS_FROM`] on.
 //!
-//! libaom codes 8 bits at its fastest intra speed, colour at half resolution where the picture's colour allows it (see
-//! [`planes`]), alpha as a second picture without loss, as in WebP, so that what is transparent or opaque stays so. ravif codes 10 bits and colour at full resolution, which only shows where little
-//! else is lost. Both write sRGB as CICP 1/13/6, full range: into the bitstream, and libaom's also into the container (ravif
+//! libaom codes 8 bits at its fastest intra speed, colour at half resolution (see [`planes`]), alpha as a second picture without
+//! loss, as in WebP, so that what is transparent or opaque stays so. ravif codes 10 bits and colour at full resolution, which only
+//! shows where little else is lost. Both write sRGB as CICP 1/13/6, full range: into the bitstream, and libaom's also into the container (ravif
 //! leaves it to the container's default, which is the same).
 //!
 //! Neither can be stopped on the way: between colour and alpha the deadline is looked at. Neither writes an ICC profile: a
@@ -44,7 +44,7 @@ pub fn encode(picture: &Picture, settings: &Settings, work: &Work) -> Result<Vec
 /// sharp's and libavif's 60 do (their quantizer is 25; ours works with quantisation matrices, which are coarser by themselves).
 fn quantizer(quality: u8) -> u32 {
     let quality = u32::from(quality.clamp(1, 100));
-    if quality >= 60 { (100 - quality) * 16 / 40 } else { 16 + (60 - quality) * 47 / 59 }
+    if quality >= 60 { (100 - quality) * 18 / 40 } else { 18 + (60 - quality) * 45 / 59 }
 }
 
 /// The container.
@@ -98,11 +98,10 @@ fn failed(what: impl ToString) -> Error {
     Error::Encoder { format: Format::Avif, what: what.to_string() }
 }
 
-/// Bytes a pixel, and besides, that encoding holds at its peak. libaom took 15 a pixel and 5 MB with colour at half resolution,
-/// 26 and 6 MB at full (VmHWM at 0.07 to 13 MP), and which it will be only the picture shows; ours are RGB, the planes and the
-/// bitstream twice. rav1e takes 60 to 100.
+/// Bytes a pixel, and besides, that encoding holds at its peak. libaom took 15 a pixel and 5 MB (VmHWM at 0.07 to 13 MP); ours are
+/// RGB, the planes and the bitstream twice. rav1e takes 60 to 100.
 pub const fn bytes_of_work(quality: u8) -> (u64, u64) {
-    if quality >= TEN_BITS_FROM { (110, 4 << 20) } else { (34, 6 << 20) }
+    if quality >= TEN_BITS_FROM { (110, 4 << 20) } else { (24, 6 << 20) }
 }
 
 #[cfg(test)]

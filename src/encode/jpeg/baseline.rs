@@ -8,16 +8,16 @@
 
 use super::blocks::{self, Pixels, Quantised};
 use super::huffman::Codes;
-use crate::encode::lanes::{Lanes, PIXELS_BYTES, Portable};
+use super::lanes::{Lanes, PIXELS_BYTES, Portable};
 use super::quantiser::Quantiser;
 use super::scan::Scan;
 use super::scans::Scans;
 use super::write::{self, Frame};
-use crate::base::{Stopped, Work};
-use crate::encode::planes::Sampling;
+use crate::base::{Size, Stopped, Work};
+use crate::encode::planes::{self, Sampling, Strip};
 
-/// Pixels of an MCU on a side, at most.
-const SIDE_MAX: usize = 16;
+/// Pixels on a side of an MCU that is copied.
+const SIDE_MAX: usize = 8;
 
 /// Bytes of an MCU's row that is copied, with what is read beyond it.
 const STRIDE: usize = SIDE_MAX * 3 + PIXELS_BYTES;
@@ -35,7 +35,7 @@ pub fn encode(picture: &Picture<'_>, work: &Work) -> Result<Vec<u8>, Stopped> {
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,bmi1,bmi2,lzcnt")]
 fn encode_avx2(picture: &Picture<'_>, work: &Work) -> Result<Vec<u8>, Stopped> {
-    encode_by::<crate::encode::lanes::Avx2>(picture, work)
+    encode_by::<super::lanes::Avx2>(picture, work)
 }
 
 /// In how many scans a file comes.
@@ -77,9 +77,10 @@ fn baseline<V: Lanes>(picture: &Picture<'_>, work: &Work) -> Result<Vec<u8>, Sto
     let start = |codes: &[Codes]| write::start(picture.frame, &quantiser.tables, codes, picture.markers);
     // Photos have a symbol for two to eight pixels.
     let mut scan = Scan::new((width * height).max(1 << 12));
-    let mut mcus = Mcus::new(sampling);
+    let mut mcus = Mcus::new(picture.frame);
     for top in (0..height).step_by(mcus.side) {
         work.check()?;
+        mcus.row::<V>(picture, top);
         for left in (0..width).step_by(mcus.side) {
             let luma = mcus.luma;
             scan.push(mcus.at::<V>(picture, &quantiser, left, top), luma, start);
@@ -93,9 +94,10 @@ fn progressive<V: Lanes>(picture: &Picture<'_>, work: &Work) -> Result<Vec<u8>, 
     let Frame { width, height, sampling } = picture.frame;
     let quantiser = Quantiser::of(picture.quality, sampling);
     let mut scans = Scans::new(picture.frame);
-    let mut mcus = Mcus::new(sampling);
+    let mut mcus = Mcus::new(picture.frame);
     for top in (0..height).step_by(mcus.side) {
         work.check()?;
+        mcus.row::<V>(picture, top);
         for left in (0..width).step_by(mcus.side) {
             let luma = mcus.luma;
             scans.push(mcus.at::<V>(picture, &quantiser, left, top), luma);
@@ -114,29 +116,45 @@ struct Mcus {
     /// All its blocks.
     count: usize,
     blocks: [Quantised; 6],
-    /// Pixels at an edge, with what is not there.
+    /// Their row, where colour is kept at half resolution.
+    strip: Option<Strip<'static>>,
+    /// Otherwise pixels at an edge, with what is not there.
     copy: [u8; STRIDE * SIDE_MAX],
 }
 
 impl Mcus {
-    fn new(sampling: Sampling) -> Self {
-        let (side, luma, count) = match sampling {
+    fn new(frame: Frame) -> Self {
+        let (side, luma, count) = match frame.sampling {
             Sampling::None => (8, 1, 1),
             Sampling::Full => (8, 1, 3),
-            Sampling::Half => (16, 4, 6),
+            Sampling::Half => (planes::ROWS, 4, 6),
         };
-        Self { side, luma, count, blocks: [Quantised::EMPTY; 6], copy: [0; STRIDE * SIDE_MAX] }
+        let size = Size::new(frame.width as u32, frame.height as u32);
+        let strip = (frame.sampling == Sampling::Half).then(|| Strip::full(size));
+        Self { side, luma, count, blocks: [Quantised::EMPTY; 6], strip, copy: [0; STRIDE * SIDE_MAX] }
+    }
+
+    /// Takes the row of them from a row of pixels on.
+    #[inline(always)]
+    fn row<V: Lanes>(&mut self, picture: &Picture<'_>, top: usize) {
+        if let Some(strip) = &mut self.strip {
+            strip.fill::<V::Words>(picture.samples, top);
+        }
     }
 
     /// The blocks of the one at a place.
     #[inline(always)]
     fn at<V: Lanes>(&mut self, picture: &Picture<'_>, quantiser: &Quantiser, left: usize, top: usize) -> &[Quantised] {
         let blocks = &mut self.blocks[..self.count];
+        if let Some(strip) = &self.strip {
+            blocks::halved::<V>(strip, left, &quantiser.levels, blocks);
+            return blocks;
+        }
         let pixels = picture.part(left, top, self.side, &mut self.copy);
-        match picture.frame.sampling {
-            Sampling::None => blocks::gray::<V>(pixels, &quantiser.levels, blocks),
-            Sampling::Full => blocks::whole::<V>(pixels, &quantiser.levels, blocks),
-            Sampling::Half => blocks::halved::<V>(pixels, &quantiser.levels, blocks),
+        if picture.frame.sampling == Sampling::None {
+            blocks::gray::<V>(pixels, &quantiser.levels, blocks);
+        } else {
+            blocks::whole::<V>(pixels, &quantiser.levels, blocks);
         }
         blocks
     }

@@ -6,8 +6,9 @@
 // Loops over places by number are what is inlined and becomes vector instructions wherever it is compiled.
 #![allow(clippy::needless_range_loop)]
 
-use crate::encode::lanes::{LANES, Lanes, PIXELS_BYTES};
+use super::lanes::{LANES, Lanes, PIXELS_BYTES};
 use super::quantiser::Levels;
+use crate::encode::planes::Strip;
 
 /// A block of 8×8 samples, row by row.
 type Block<V> = [V; LANES];
@@ -81,32 +82,29 @@ impl Pixels<'_> {
     }
 }
 
-/// 16×16 pixels of RGB as four blocks of luma and one of each chroma at half resolution, the mean of two by two.
+/// 16×16 pixels as four blocks of luma and one of each chroma at half resolution.
 #[inline(always)]
-pub fn halved<V: Lanes>(pixels: Pixels<'_>, levels: &[Levels; 2], out: &mut [Quantised]) {
-    let middle = V::splat(MIDDLE);
-    let nothing = V::splat(0.0);
-    let (mut luma, mut blue, mut red) = ([[nothing; LANES]; 4], [nothing; LANES], [nothing; LANES]);
-    for row in 0..LANES {
-        let mut sums = [[nothing; 3]; 2];
-        for half in 0..2 {
-            let (upper, lower) = (pixels.colours(half * LANES, 2 * row), pixels.colours(half * LANES, 2 * row + 1));
-            let block = half + 2 * (row / 4);
-            luma[block][2 * row % LANES] = mix::<V>(Y, upper).minus(middle);
-            luma[block][2 * row % LANES + 1] = mix::<V>(Y, lower).minus(middle);
-            sums[half] = [upper[0].plus(lower[0]), upper[1].plus(lower[1]), upper[2].plus(lower[2])];
-        }
-        let [left, right] = sums;
-        let sums = [left[0].pairs(right[0]), left[1].pairs(right[1]), left[2].pairs(right[2])];
-        let quarter = V::splat(0.25);
-        blue[row] = mix(CB, sums).times(quarter);
-        red[row] = mix(CR, sums).times(quarter);
-    }
+pub fn halved<V: Lanes>(strip: &Strip<'_>, left: usize, levels: &[Levels; 2], out: &mut [Quantised]) {
+    let mut plane = [V::splat(0.0); LANES];
     for block in 0..4 {
-        quantise(luma[block], &levels[0], &mut out[block]);
+        for row in 0..LANES {
+            plane[row] = centred(strip.luma(block / 2 * LANES + row), left + block % 2 * LANES);
+        }
+        quantise(plane, &levels[0], &mut out[block]);
     }
-    quantise(blue, &levels[1], &mut out[4]);
-    quantise(red, &levels[1], &mut out[5]);
+    for colour in 0..2 {
+        for row in 0..LANES {
+            plane[row] = centred(strip.colour(colour, row), left / 2);
+        }
+        quantise(plane, &levels[1], &mut out[4 + colour]);
+    }
+}
+
+/// Eight samples about 0.
+#[inline(always)]
+fn centred<V: Lanes>(samples: &[u8], from: usize) -> V {
+    let samples: &[u8; LANES] = samples[from..from + LANES].try_into().expect("so many were taken");
+    V::samples(samples).minus(V::splat(MIDDLE))
 }
 
 /// 8×8 pixels of RGB as a block each of luma and chroma.
@@ -130,9 +128,7 @@ pub fn whole<V: Lanes>(pixels: Pixels<'_>, levels: &[Levels; 2], out: &mut [Quan
 pub fn gray<V: Lanes>(pixels: Pixels<'_>, levels: &[Levels; 2], out: &mut [Quantised]) {
     let mut plane = [V::splat(0.0); LANES];
     for row in 0..LANES {
-        let from = row * pixels.stride;
-        let samples: &[u8; LANES] = pixels.samples[from..from + LANES].try_into().expect("so many were taken");
-        plane[row] = V::samples(samples).minus(V::splat(MIDDLE));
+        plane[row] = centred(pixels.samples, row * pixels.stride);
     }
     quantise(plane, &levels[0], &mut out[0]);
 }

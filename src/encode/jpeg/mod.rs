@@ -8,6 +8,7 @@
 mod baseline;
 mod blocks;
 mod huffman;
+mod lanes;
 mod quantiser;
 mod scan;
 mod scans;
@@ -18,7 +19,7 @@ mod write;
 
 use self::baseline::Form;
 use self::write::Frame;
-use super::{Chroma, Effort, Error, Settings, lanes};
+use super::{Chroma, Effort, Error, Settings};
 use crate::base::{Stopped, Work};
 use crate::encode::planes::Sampling;
 use crate::pixels::{Layout, Picture};

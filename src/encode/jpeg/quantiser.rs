@@ -3,7 +3,7 @@
 //! The tables were tuned for SSIMULACRA2 at equal bytes, on eleven photos at 400 and 800 pixels; `docs/engine.md` tells what they gave and
 //! what was tried beside them.
 
-use crate::encode::lanes::LANES;
+use super::lanes::LANES;
 use crate::encode::planes::Sampling;
 
 /// Divisors at scale 1, in 64ths: of luma, of chroma at half and of chroma at full resolution. They are their own mirror images.

@@ -8,7 +8,7 @@ use zune_core::options::DecoderOptions;
 
 use super::baseline::{self, Form, Picture as Source};
 use super::huffman::Codes;
-use crate::encode::lanes::Portable;
+use super::lanes::Portable;
 use super::quantiser::Quantiser;
 use super::write::Frame;
 use crate::base::{Deadline, Work};

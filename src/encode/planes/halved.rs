@@ -6,52 +6,37 @@
 //! method), since the eye sees errors of brightness before those of colour. libwebp's "sharp YUV" goes to the same end in four rounds.
 //! What it gives stands in `docs/engine.md`.
 
+use super::words::{PIXELS_BYTES, POWERS, UNIT, WORDS, Words, factor};
 use super::{Matrix, Planes, Sampling};
 use crate::base::Size;
-use crate::encode::lanes::{LANES, Lanes, PIXELS_BYTES};
 
 /// Parts of red, green and blue in luminance (Rec. ITU-R BT.709, of sRGB).
-const LUMINANCE: [f32; 3] = [0.212_6, 0.715_2, 0.072_2];
-
-/// Light of sRGB's values as a polynomial without a constant, both from 0 to 255. Within 0.2 % of the whole range; what matters
-/// is that it has an inverse, since light is only compared with light.
-const POWERS: [f32; 3] = [0.012_522_878, 0.682_171_1 / 255.0, 0.305_306_02 / (255.0 * 255.0)];
+const LUMINANCE: [i16; 3] = [factor(0.212_6), factor(0.715_2), factor(0.072_2)];
 
 /// The least slope of luminance that is divided by.
 const SLOPE_MIN: f32 = 0.02;
 
-/// Blue's and red's share in Cb and Cr, twice: R = Y + 1.402 Cr and B = Y + 1.772 Cb in full range (JFIF).
-const RED_OF_CR: f32 = 1.402;
-const GREEN_OF_CB: f32 = -0.344_136_3;
-const GREEN_OF_CR: f32 = -0.714_136_3;
-const BLUE_OF_CB: f32 = 1.772;
-
-/// Pixels that are done at once.
-const STEP: usize = 2 * LANES;
+/// White.
+const MOST: i16 = 255 * UNIT;
 
 #[inline(always)]
-fn mix<V: Lanes>(parts: [f32; 3], [red, green, blue]: [V; 3]) -> V {
+fn mix<V: Words>(parts: [i16; 3], [red, green, blue]: [V; 3]) -> V {
     red.times(V::splat(parts[0])).plus(green.times(V::splat(parts[1]))).plus(blue.times(V::splat(parts[2])))
 }
 
 #[inline(always)]
-fn light<V: Lanes>(value: V) -> V {
+fn light<V: Words>(value: V) -> V {
     let [one, two, three] = POWERS;
-    value.times(V::splat(three)).plus(V::splat(two)).times(value).plus(V::splat(one)).times(value)
+    let rest = value.times(V::splat(factor(three))).plus(V::splat(factor(two)));
+    rest.times(value).plus(V::splat(factor(one))).times(value)
 }
 
-/// How fast light rises with the value.
+/// A quarter of how fast light rises with the value.
 #[inline(always)]
-fn slope<V: Lanes>(value: V) -> V {
+fn slope<V: Words>(value: V) -> V {
     let [one, two, three] = POWERS;
-    value.times(V::splat(3.0 * three)).plus(V::splat(2.0 * two)).times(value).plus(V::splat(one))
-}
-
-/// The value of a light: from that of a square, a step of Newton's.
-#[inline(always)]
-fn value<V: Lanes>(of: V) -> V {
-    let root = of.times(V::splat(255.0)).root();
-    root.minus(light(root).minus(of).over(slope(root)))
+    let rest = value.times(V::splat(factor(3.0 * three / 4.0))).plus(V::splat(factor(2.0 * two / 4.0)));
+    rest.times(value).plus(V::splat(factor(one / 4.0)))
 }
 
 /// A row of pixels, its last one again and again behind it.
@@ -59,7 +44,7 @@ struct Row(Vec<u8>);
 
 impl Row {
     fn new(width: usize) -> Self {
-        Self(vec![0; width.next_multiple_of(STEP) * 3 + PIXELS_BYTES - LANES * 3])
+        Self(vec![0; width.next_multiple_of(STEP) * 3 + PIXELS_BYTES - WORDS * 3])
     }
 
     fn fill(&mut self, pixels: &[u8]) {
@@ -70,157 +55,234 @@ impl Row {
         }
     }
 
-    /// Eight pixels.
+    /// Sixteen pixels.
     #[inline(always)]
-    fn at<V: Lanes>(&self, pixel: usize) -> [V; 3] {
+    fn at<V: Words>(&self, pixel: usize) -> [V; 3] {
         let pixels: &[u8; PIXELS_BYTES] =
             self.0[pixel * 3..pixel * 3 + PIXELS_BYTES].try_into().expect("so many were taken");
         V::pixels(pixels)
     }
 }
 
-/// A row of one colour, its first and last value once more before and behind it.
-struct Colours(Vec<u8>);
+/// Pixels that are done at once: as many colours as a vector has.
+const STEP: usize = 2 * WORDS;
 
-impl Colours {
-    fn new(width: usize) -> Self {
-        Self(vec![0; width.next_multiple_of(LANES) + 2])
+/// Rows of luma that are made at once, an even number; and of colours.
+pub const ROWS: usize = 16;
+const HALF_ROWS: usize = ROWS / 2;
+
+/// Sixteen rows of a picture: luma, and eight rows of each colour. Beyond an edge stand the last values again.
+pub struct Strip<'a> {
+    matrix: &'a Matrix,
+    width: usize,
+    height: usize,
+    /// Two rows of pixels.
+    pixels: [Row; 2],
+    luma: Vec<u8>,
+    /// With a row before them and one behind them, and in each a value before it and one behind it.
+    colours: [Vec<u8>; 2],
+}
+
+impl<'a> Strip<'a> {
+    /// Of RGB of a size; nothing is in it yet.
+    fn new(size: Size, matrix: &'a Matrix) -> Self {
+        let (width, height) = (size.width as usize, size.height as usize);
+        let stride = width.next_multiple_of(STEP);
+        let colours = vec![0; (stride / 2 + 2) * (HALF_ROWS + 2)];
+        Self {
+            matrix,
+            width,
+            height,
+            pixels: [Row::new(width), Row::new(width)],
+            luma: vec![0; stride * ROWS],
+            colours: [colours.clone(), colours],
+        }
     }
 
-    fn fill(&mut self, values: &[u8]) {
-        let (first, last) = (values[0], values[values.len() - 1]);
-        self.0[0] = first;
-        self.0[1..=values.len()].copy_from_slice(values);
-        self.0[values.len() + 1..].fill(last);
+    /// Of full range.
+    pub fn full(size: Size) -> Self {
+        Self::new(size, &super::FULL_RANGE)
+    }
+
+    /// A row of luma, with what stands beyond the edge.
+    #[inline(always)]
+    pub fn luma(&self, row: usize) -> &[u8] {
+        let stride = self.luma.len() / ROWS;
+        &self.luma[row * stride..][..stride]
+    }
+
+    /// A row of one colour, with what stands beyond the edge.
+    #[inline(always)]
+    pub fn colour(&self, which: usize, row: usize) -> &[u8] {
+        let stride = self.colour_stride();
+        &self.colours[which][(row + 1) * stride + 1..][..stride - 2]
     }
 
     #[inline(always)]
-    fn at<V: Lanes>(&self, from: usize) -> V {
-        let values: &[u8; LANES] = self.0[from..from + LANES].try_into().expect("so many were taken");
-        V::samples(values)
+    fn colour_stride(&self) -> usize {
+        self.colours[0].len() / (HALF_ROWS + 2)
+    }
+
+    /// Takes the rows from `top` on: of a picture's strips one after the other, from the first on.
+    #[inline(always)]
+    pub fn fill<V: Words>(&mut self, rgb: &[u8], top: usize) {
+        let stride = self.colour_stride();
+        // The last two rows of the strip before are this one's first; the very first one stands for the one before it.
+        let known = if top == 0 { 0 } else { 2 };
+        for colour in &mut self.colours {
+            colour.copy_within(HALF_ROWS * stride.., 0);
+        }
+        let last = self.height.div_ceil(2) - 1;
+        for row in known.max(1)..HALF_ROWS + 2 {
+            let place = top / 2 + row - 1;
+            if place > last {
+                for colour in &mut self.colours {
+                    colour.copy_within((row - 1) * stride..row * stride, row * stride);
+                }
+                continue;
+            }
+            self.pixels[0].fill(line(rgb, self.width, 2 * place));
+            self.pixels[1].fill(line(rgb, self.width, (2 * place + 1).min(self.height - 1)));
+            self.mean::<V>(row * stride);
+        }
+        if top == 0 {
+            for colour in &mut self.colours {
+                colour.copy_within(stride..2 * stride, 0);
+            }
+        }
+        for row in 0..ROWS {
+            let luma = self.luma.len() / ROWS;
+            if top + row >= self.height {
+                self.luma.copy_within((row - 1) * luma..row * luma, row * luma);
+                continue;
+            }
+            self.pixels[0].fill(line(rgb, self.width, top + row));
+            let near = row / 2 + 1;
+            let far = if row % 2 == 0 { near - 1 } else { near + 1 };
+            self.row::<V>(row * luma, [near * stride, far * stride]);
+        }
+    }
+
+    /// The colours of two by two pixels, to a place.
+    #[inline(always)]
+    fn mean<V: Words>(&mut self, place: usize) {
+        let half = self.width.div_ceil(2);
+        for from in (0..half).step_by(WORDS) {
+            let (left, right) = (self.lights::<V>(2 * from), self.lights::<V>(2 * from + WORDS));
+            let mean =
+                [left[0].means(right[0]).valued(), left[1].means(right[1]).valued(), left[2].means(right[2]).valued()];
+            for (colour, parts) in [self.matrix.cb, self.matrix.cr].into_iter().enumerate() {
+                let values = mix(parts, mean).plus(V::splat(128 * UNIT));
+                values.bytes(some_mut(&mut self.colours[colour], place + 1 + from));
+            }
+        }
+        for colour in &mut self.colours {
+            let row = &mut colour[place..];
+            row[0] = row[1];
+            row[half + 1] = row[half];
+        }
+    }
+
+    /// The mean light of pixels one above the other.
+    #[inline(always)]
+    fn lights<V: Words>(&self, pixel: usize) -> [V; 3] {
+        let (upper, lower) = (self.pixels[0].at::<V>(pixel), self.pixels[1].at::<V>(pixel));
+        [
+            light(upper[0]).mean(light(lower[0])),
+            light(upper[1]).mean(light(lower[1])),
+            light(upper[2]).mean(light(lower[2])),
+        ]
+    }
+
+    /// A row of luma to a place, its colours from two places.
+    #[inline(always)]
+    fn row<V: Words>(&mut self, place: usize, [near, far]: [usize; 2]) {
+        for from in (0..self.width).step_by(STEP) {
+            let cb = spread::<V>(&self.colours[0], near + from / 2, far + from / 2);
+            let cr = spread::<V>(&self.colours[1], near + from / 2, far + from / 2);
+            for half in 0..2 {
+                let pixel = from + half * WORDS;
+                let luma = lightened(self.matrix, self.pixels[0].at::<V>(pixel), cb[half], cr[half]);
+                luma.bytes(some_mut(&mut self.luma, place + pixel));
+            }
+        }
     }
 }
 
-/// What two rows of pixels come to.
-struct Pair<'a> {
-    matrix: &'a Matrix,
-    rows: [Row; 2],
-    /// The nearer and the farther row of both colours.
-    colours: [[Colours; 2]; 2],
-    out: Vec<u8>,
+fn line(rgb: &[u8], width: usize, row: usize) -> &[u8] {
+    &rgb[row * width * 3..][..width * 3]
 }
 
-/// Of RGB.
 #[inline(always)]
-pub fn planes<V: Lanes>(rgb: &[u8], size: Size, matrix: &Matrix) -> Planes {
+fn some_mut(values: &mut [u8], from: usize) -> &mut [u8; WORDS] {
+    (&mut values[from..from + WORDS]).try_into().expect("so many were taken")
+}
+
+/// A colour of pixels about 0, as who decodes has it. Both places are those of a value before the first.
+#[inline(always)]
+fn spread<V: Words>(colours: &[u8], near: usize, far: usize) -> [V; 2] {
+    let before = nearer::<V>(colours, near, far);
+    let here = nearer::<V>(colours, near + 1, far + 1);
+    let behind = nearer::<V>(colours, near + 2, far + 2);
+    let here = threefold(here);
+    let [left, right] = here.plus(before).in_turn(here.plus(behind));
+    let middle = V::splat(128 * 16);
+    [left.minus(middle).eightfold(), right.minus(middle).eightfold()]
+}
+
+#[inline(always)]
+fn threefold<V: Words>(value: V) -> V {
+    value.plus(value).plus(value)
+}
+
+#[inline(always)]
+fn nearer<V: Words>(colours: &[u8], near: usize, far: usize) -> V {
+    let near: &[u8; WORDS] = colours[near..near + WORDS].try_into().expect("so many were taken");
+    let far: &[u8; WORDS] = colours[far..far + WORDS].try_into().expect("so many were taken");
+    threefold(V::samples(near)).plus(V::samples(far))
+}
+
+/// A whole picture of RGB.
+#[inline(always)]
+pub fn planes<V: Words>(rgb: &[u8], size: Size, matrix: &Matrix) -> Planes {
     let (width, height) = (size.width as usize, size.height as usize);
     let (half_width, half_height) = (width.div_ceil(2), height.div_ceil(2));
-    let mut luma = vec![0; width * height];
-    let (mut cb, mut cr) = (vec![0; half_width * half_height], vec![0; half_width * half_height]);
-    let mut pair = Pair {
-        matrix,
-        rows: [Row::new(width), Row::new(width)],
-        colours: std::array::from_fn(|_| [Colours::new(half_width), Colours::new(half_width)]),
-        out: vec![0; width.next_multiple_of(STEP)],
-    };
-    for row in 0..half_height {
-        let upper = &rgb[2 * row * width * 3..][..width * 3];
-        // At an odd edge the last row stands for the one that is missing.
-        let lower = &rgb[(2 * row + 1).min(height - 1) * width * 3..][..width * 3];
-        pair.rows[0].fill(upper);
-        pair.rows[1].fill(lower);
-        pair.mean::<V>(&mut cb[row * half_width..][..half_width], &mut cr[row * half_width..][..half_width]);
-    }
-    for row in 0..height {
-        let near = row / 2;
-        let far = if row % 2 == 0 { near.saturating_sub(1) } else { (near + 1).min(half_height - 1) };
-        pair.rows[0].fill(&rgb[row * width * 3..][..width * 3]);
-        for (place, which) in [near, far].into_iter().enumerate() {
-            pair.colours[0][place].fill(&cb[which * half_width..][..half_width]);
-            pair.colours[1][place].fill(&cr[which * half_width..][..half_width]);
+    let mut values = [vec![0; width * height], vec![0; half_width * half_height], vec![0; half_width * half_height]];
+    let mut strip = Strip::new(size, matrix);
+    let [luma, cb, cr] = &mut values;
+    for top in (0..height).step_by(ROWS) {
+        strip.fill::<V>(rgb, top);
+        for (row, out) in luma[top * width..].chunks_mut(width).take(ROWS).enumerate() {
+            out.copy_from_slice(&strip.luma(row)[..width]);
         }
-        pair.luma::<V>(&mut luma[row * width..][..width]);
-    }
-    Planes { size, sampling: Sampling::Half, values: [luma, cb, cr] }
-}
-
-impl Pair<'_> {
-    /// The colours of two by two pixels.
-    #[inline(always)]
-    fn mean<V: Lanes>(&mut self, cb: &mut [u8], cr: &mut [u8]) {
-        let (quarter, middle, most) = (V::splat(0.25), V::splat(128.0), V::splat(255.0));
-        for from in (0..cb.len()).step_by(LANES) {
-            let mut sums = [[V::splat(0.0); 3]; 2];
-            for half in 0..2 {
-                // The second half of the last ones may be beyond the row.
-                let pixel = (2 * from + half * LANES).min(self.out.len() - LANES);
-                let (upper, lower) = (self.rows[0].at::<V>(pixel), self.rows[1].at::<V>(pixel));
-                for channel in 0..3 {
-                    sums[half][channel] = light(upper[channel]).plus(light(lower[channel]));
-                }
-            }
-            let [left, right] = sums;
-            let red = value(left[0].pairs(right[0]).times(quarter));
-            let green = value(left[1].pairs(right[1]).times(quarter));
-            let blue = value(left[2].pairs(right[2]).times(quarter));
-            let count = LANES.min(cb.len() - from);
-            let mut bytes = [0; LANES];
-            mix(self.matrix.cb, [red, green, blue]).plus(middle).within(V::splat(0.0), most).bytes(&mut bytes);
-            cb[from..from + count].copy_from_slice(&bytes[..count]);
-            mix(self.matrix.cr, [red, green, blue]).plus(middle).within(V::splat(0.0), most).bytes(&mut bytes);
-            cr[from..from + count].copy_from_slice(&bytes[..count]);
-        }
-    }
-
-    /// The luma of the first row.
-    #[inline(always)]
-    fn luma<V: Lanes>(&mut self, luma: &mut [u8]) {
-        for from in (0..luma.len()).step_by(STEP) {
-            let (cb, cr) = (self.spread::<V>(0, from / 2), self.spread::<V>(1, from / 2));
-            for half in 0..2 {
-                let place = from + half * LANES;
-                let out = (&mut self.out[place..place + LANES]).try_into().expect("so many were taken");
-                lightened(self.matrix, self.rows[0].at::<V>(place), cb[half], cr[half]).bytes(out);
+        for (which, colour) in [&mut *cb, &mut *cr].into_iter().enumerate() {
+            for (row, out) in colour[top / 2 * half_width..].chunks_mut(half_width).take(HALF_ROWS).enumerate() {
+                out.copy_from_slice(&strip.colour(which, row)[..half_width]);
             }
         }
-        let width = luma.len();
-        luma.copy_from_slice(&self.out[..width]);
     }
-
-    /// One of the colours of sixteen pixels about 0, as who decodes has them.
-    #[inline(always)]
-    fn spread<V: Lanes>(&self, colour: usize, from: usize) -> [V; 2] {
-        let [near, far] = &self.colours[colour];
-        let three = V::splat(3.0);
-        let before = near.at::<V>(from).times(three).plus(far.at::<V>(from));
-        let here = near.at::<V>(from + 1).times(three).plus(far.at::<V>(from + 1));
-        let behind = near.at::<V>(from + 2).times(three).plus(far.at::<V>(from + 2));
-        let here = here.times(three);
-        let [left, right] = here.plus(before).in_turn(here.plus(behind));
-        let (part, middle) = (V::splat(1.0 / 16.0), V::splat(128.0));
-        [left.times(part).minus(middle), right.times(part).minus(middle)]
-    }
+    Planes { size, sampling: Sampling::Half, values }
 }
 
 /// The luma with which pixels of such colours are as bright as the original's.
 #[inline(always)]
-fn lightened<V: Lanes>(matrix: &Matrix, pixels: [V; 3], cb: V, cr: V) -> V {
-    let (least, most) = (V::splat(0.0), V::splat(255.0));
+fn lightened<V: Words>(matrix: &Matrix, pixels: [V; 3], cb: V, cr: V) -> V {
+    let (least, most) = (V::splat(0), V::splat(MOST));
     let luma = mix(matrix.luma, pixels);
     let wanted = mix(LUMINANCE, [light(pixels[0]), light(pixels[1]), light(pixels[2])]);
-    let wide = matrix.wide;
-    let red = luma.plus(cr.times(V::splat(RED_OF_CR * wide)));
-    let green = luma.plus(cb.times(V::splat(GREEN_OF_CB * wide)).plus(cr.times(V::splat(GREEN_OF_CR * wide))));
-    let blue = luma.plus(cb.times(V::splat(BLUE_OF_CB * wide)));
-    let found = [red.within(least, most), green.within(least, most), blue.within(least, most)];
-    // What lies beyond the range does not rise with luma.
-    let rises = [
-        slope(red).where_between(red, least, most),
-        slope(green).where_between(green, least, most),
-        slope(blue).where_between(blue, least, most),
-    ];
-    let off = wanted.minus(mix(LUMINANCE, [light(found[0]), light(found[1]), light(found[2])]));
-    let rise = mix(LUMINANCE, rises).within(V::splat(SLOPE_MIN), most);
+    let green = cb.times(V::splat(matrix.green_of_cb)).plus(cr.times(V::splat(matrix.green_of_cr)));
+    let red = luma.plus(fourfold(cr.times(V::splat(matrix.red_of_cr)))).within(least, most);
+    let green = luma.plus(fourfold(green)).within(least, most);
+    let blue = luma.plus(fourfold(cb.times(V::splat(matrix.blue_of_cb)))).within(least, most);
+    let off = wanted.minus(mix(LUMINANCE, [light(red), light(green), light(blue)]));
+    // About as fast as the light of a gray of that luma.
+    let rise = slope(luma).within(V::splat(factor(SLOPE_MIN / 4.0)), V::splat(i16::MAX));
     let luma = luma.plus(off.over(rise)).within(least, most);
-    luma.times(V::splat(matrix.scale)).plus(V::splat(matrix.black))
+    luma.times(V::splat(matrix.scale)).plus(V::splat(matrix.black * UNIT))
+}
+
+#[inline(always)]
+fn fourfold<V: Words>(value: V) -> V {
+    let twice = value.plus(value);
+    twice.plus(twice)
 }

@@ -6,12 +6,16 @@
 mod halved;
 #[cfg(test)]
 mod tests;
+pub mod words;
 
 use std::borrow::Cow;
 
-use super::lanes;
 use crate::base::Size;
 use crate::pixels::Layout;
+
+use words::factor;
+
+pub use halved::{ROWS, Strip};
 
 /// How finely colour is kept.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -90,35 +94,41 @@ fn fill_hidden(rgb: &mut [u8], alpha: impl Fn(usize) -> u8, size: Size) {
     }
 }
 
-/// From red, green and blue to Y, Cb and Cr, and what a range makes of them.
+/// From red, green and blue to Y, Cb and Cr and back, and what a range makes of them; as [`words::factor`]s.
 struct Matrix {
     /// Parts of the three in luma from 0 to 255.
-    luma: [f32; 3],
-    cb: [f32; 3],
-    cr: [f32; 3],
+    luma: [i16; 3],
+    cb: [i16; 3],
+    cr: [i16; 3],
     /// What luma is multiplied by, and what black is.
-    scale: f32,
-    black: f32,
-    /// What colours are multiplied by to have full range.
-    wide: f32,
+    scale: i16,
+    black: i16,
+    /// A quarter of what a colour adds to the three.
+    red_of_cr: i16,
+    green_of_cb: i16,
+    green_of_cr: i16,
+    blue_of_cb: i16,
 }
 
 /// JFIF's, <https://www.w3.org/Graphics/JPEG/jfif3.pdf>.
-const FULL_RANGE: Matrix = Matrix::ranged(255.0, 0.0, 255.0);
+const FULL_RANGE: Matrix = Matrix::ranged(255.0, 0, 255.0);
 
 /// Of luma from 16 to 235 and colour from 16 to 240, Rec. ITU-R BT.601.
-const VIDEO_RANGE: Matrix = Matrix::ranged(219.0, 16.0, 224.0);
+const VIDEO_RANGE: Matrix = Matrix::ranged(219.0, 16, 224.0);
 
 impl Matrix {
-    const fn ranged(luma: f32, black: f32, colours: f32) -> Self {
+    const fn ranged(luma: f32, black: i16, colours: f32) -> Self {
         let part = colours / 255.0;
         Self {
-            luma: [0.299, 0.587, 0.114],
-            cb: [-0.168_735_89 * part, -0.331_264_1 * part, 0.5 * part],
-            cr: [0.5 * part, -0.418_687_59 * part, -0.081_312_41 * part],
-            scale: luma / 255.0,
+            luma: [factor(0.299), factor(0.587), factor(0.114)],
+            cb: [factor(-0.168_735_89 * part), factor(-0.331_264_1 * part), factor(0.5 * part)],
+            cr: [factor(0.5 * part), factor(-0.418_687_59 * part), factor(-0.081_312_41 * part)],
+            scale: factor(luma / 255.0),
             black,
-            wide: 1.0 / part,
+            red_of_cr: factor(1.402 / part / 4.0),
+            green_of_cb: factor(-0.344_136_3 / part / 4.0),
+            green_of_cr: factor(-0.714_136_3 / part / 4.0),
+            blue_of_cb: factor(1.772 / part / 4.0),
         }
     }
 }
@@ -141,7 +151,6 @@ impl Planes {
         let gray = vec![128; size.width.div_ceil(2) as usize * size.height.div_ceil(2) as usize];
         Self { size, sampling: Sampling::None, values: [alpha, gray.clone(), gray] }
     }
-
 }
 
 fn halved(rgb: &[u8], size: Size, matrix: &Matrix) -> Planes {
@@ -150,11 +159,11 @@ fn halved(rgb: &[u8], size: Size, matrix: &Matrix) -> Planes {
         // SAFETY: the one requirement, that the machine has these, was just asked.
         return unsafe { halved_avx2(rgb, size, matrix) };
     }
-    halved::planes::<lanes::Portable>(rgb, size, matrix)
+    halved::planes::<words::Portable>(rgb, size, matrix)
 }
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,bmi1,bmi2,lzcnt")]
 fn halved_avx2(rgb: &[u8], size: Size, matrix: &Matrix) -> Planes {
-    halved::planes::<lanes::Avx2>(rgb, size, matrix)
+    halved::planes::<words::Avx2>(rgb, size, matrix)
 }

@@ -15,7 +15,7 @@ fn vectors_make_what_plain_loops_make() {
             let extreme = width % 2 == 0;
             let mut sample = || if extreme { 255 * random.u8(0..2) } else { random.u8(..) };
             let (rgb, size) = pixels(width, height, |_, _| [sample(), sample(), sample()]);
-            let plainly = halved::planes::<lanes::Portable>(&rgb, size, matrix);
+            let plainly = halved::planes::<words::Portable>(&rgb, size, matrix);
             assert_eq!(super::halved(&rgb, size, matrix).values, plainly.values, "{width}x{height}");
         }
     }
@@ -35,7 +35,8 @@ fn luminance([red, green, blue]: [f64; 3]) -> f64 {
 fn decoded(planes: &Planes) -> Vec<[f64; 3]> {
     let (width, height) = (planes.size.width as usize, planes.size.height as usize);
     let (half_width, half_height) = (width.div_ceil(2), height.div_ceil(2));
-    let beside = |at: usize, count: usize| if at % 2 == 0 { (at / 2).saturating_sub(1) } else { (at / 2 + 1).min(count - 1) };
+    let beside =
+        |at: usize, count: usize| if at % 2 == 0 { (at / 2).saturating_sub(1) } else { (at / 2 + 1).min(count - 1) };
     let colour = |plane: &[u8], x: usize, y: usize| {
         let at = |x: usize, y: usize| f64::from(plane[y * half_width + x]) - 128.0;
         let (other_x, other_y) = (beside(x, half_width), beside(y, half_height));
@@ -73,7 +74,8 @@ fn one_colour_stays_what_it_is() {
 #[test]
 fn an_edge_between_colours_is_as_bright_as_it_was() {
     // Red letters on blue, a pixel wide, at every place beside two by two.
-    let (rgb, size) = pixels(64, 64, |x, y| if (x + y / 9) % 7 == 0 || y % 9 == 0 { [220, 30, 30] } else { [30, 40, 200] });
+    let (rgb, size) =
+        pixels(64, 64, |x, y| if (x + y / 9) % 7 == 0 || y % 9 == 0 { [220, 30, 30] } else { [30, 40, 200] });
     let off = |planes: &Planes| {
         let wanted = rgb.as_chunks::<3>().0.iter().map(|pixel| luminance(pixel.map(f64::from)));
         decoded(planes).into_iter().zip(wanted).map(|(found, wanted)| (luminance(found) - wanted).abs()).sum::<f64>()

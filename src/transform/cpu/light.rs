@@ -16,12 +16,6 @@ pub(super) fn linear8() -> &'static [i16; 256] {
     TABLE.get_or_init(|| std::array::from_fn(|value| light(value as f64 / 255.0)))
 }
 
-/// What each 8-bit alpha leaves of light, of 32 768, which is all of it and has no sign: `u16` values.
-pub(super) fn opacity8() -> &'static [i16; 256] {
-    static TABLE: OnceLock<[i16; 256]> = OnceLock::new();
-    TABLE.get_or_init(|| std::array::from_fn(|alpha| ((alpha * 32_768 + 127) / 255) as u16 as i16))
-}
-
 /// Linear light of each 16-bit value; 65 536 entries.
 pub(super) fn linear16() -> &'static [i16] {
     static TABLE: OnceLock<Vec<i16>> = OnceLock::new();

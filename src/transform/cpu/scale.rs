@@ -6,7 +6,7 @@
 
 use super::filter::{REACH, Taps};
 use super::lanes::{BLOCK, Pair, pair_rows, premultiply, to_pixels, weigh_pixels, weigh_rows};
-use super::light::{ToSrgb, linear8, linear16, opacity8};
+use super::light::{ToSrgb, linear8, linear16};
 use crate::base::Size;
 use crate::pixels::{LIGHT_FULL, Layout, Row};
 
@@ -187,8 +187,18 @@ fn planes8<const N: usize>(values: &[u8], light: &mut [i16], stride: usize) {
 /// Pixels that are looked at together, since what is transparent is so in stretches.
 const STRETCH: usize = 16;
 
+/// What an 8-bit alpha leaves of light, of 32 768, which is all of it and has no sign: a `u16` value. The nearest, as 128 times alpha and
+/// what 255 goes into the rest, so that no table is asked.
+#[inline(always)]
+fn opacity(alpha: u8) -> i16 {
+    let part = u16::from(alpha) * 128;
+    let rest = part + 127;
+    // Exact for all of 16 bits but the last one.
+    (part + ((rest + 1 + (rest >> 8)) >> 8)) as i16
+}
+
 fn planes8_alpha<const N: usize>(values: &[u8], light: &mut [i16], stride: usize) {
-    let (table, opacity) = (linear8(), opacity8());
+    let table = linear8();
     let pixels = values.as_chunks::<N>().0;
     let (colours, alphas) = light.split_at_mut((N - 1) * stride);
     let alphas = &mut alphas[..stride];
@@ -211,7 +221,7 @@ fn planes8_alpha<const N: usize>(values: &[u8], light: &mut [i16], stride: usize
             }
         }
         for at in 0..pixels.len() {
-            alphas[at] = opacity[usize::from(pixels[at][N - 1])];
+            alphas[at] = opacity(pixels[at][N - 1]);
         }
     }
     for plane in colours.chunks_exact_mut(stride) {
@@ -253,6 +263,19 @@ fn to_samples(pixels: &[[i16; 4]], layout: Layout, back: ToSrgb, samples: &mut [
                 }
                 sample[colours] = opacity;
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn opacity_is_the_nearest() {
+        for alpha in 0..=255u8 {
+            let right = (f64::from(alpha) * 32_768.0 / 255.0).round();
+            assert_eq!(f64::from(opacity(alpha) as u16), right, "{alpha}");
         }
     }
 }

@@ -5,6 +5,8 @@
 //! each step in them would be a call.
 #![allow(unsafe_code)]
 
+use crate::encode::planes::words::{self, Words};
+
 /// Numbers in a vector.
 pub const LANES: usize = 8;
 
@@ -16,6 +18,8 @@ pub type Twice = [f32; 2 * LANES];
 
 /// Eight numbers.
 pub trait Lanes: Copy {
+    /// Whole numbers by the same vectors.
+    type Words: Words;
     /// The same number everywhere.
     fn splat(value: f32) -> Self;
     /// Of samples.
@@ -28,20 +32,6 @@ pub trait Lanes: Copy {
     fn minus(self, other: Self) -> Self;
     /// The products.
     fn times(self, other: Self) -> Self;
-    /// The quotients.
-    fn over(self, other: Self) -> Self;
-    /// The square roots.
-    fn root(self) -> Self;
-    /// The nearest numbers from one to another.
-    fn within(self, least: Self, most: Self) -> Self;
-    /// These numbers where those of `place` are above `least` and below `most`, and 0 elsewhere.
-    fn where_between(self, place: Self, least: Self, most: Self) -> Self;
-    /// The sums of neighbours, first of these numbers, then of others.
-    fn pairs(self, other: Self) -> Self;
-    /// One of these, one of others, and so on, in two vectors.
-    fn in_turn(self, other: Self) -> [Self; 2];
-    /// Of numbers from 0 to 255 the nearest whole ones (of two the even one).
-    fn bytes(self, out: &mut [u8; LANES]);
     /// Columns for rows.
     fn turned(rows: [Self; LANES]) -> [Self; LANES];
     /// Two rows, each number times its factor, in whole numbers, the nearest ones (of two the even one) and at most [`LEVEL_MAX`] from 0;
@@ -57,6 +47,8 @@ const LEVEL_MAX: f32 = 1023.0;
 pub struct Portable([f32; LANES]);
 
 impl Lanes for Portable {
+    type Words = words::Portable;
+
     #[inline(always)]
     fn splat(value: f32) -> Self {
         Self([value; LANES])
@@ -81,37 +73,6 @@ impl Lanes for Portable {
     #[inline(always)]
     fn times(self, other: Self) -> Self {
         Self(std::array::from_fn(|at| self.0[at] * other.0[at]))
-    }
-    #[inline(always)]
-    fn over(self, other: Self) -> Self {
-        Self(std::array::from_fn(|at| self.0[at] / other.0[at]))
-    }
-    #[inline(always)]
-    fn root(self) -> Self {
-        Self(self.0.map(f32::sqrt))
-    }
-    #[inline(always)]
-    fn within(self, least: Self, most: Self) -> Self {
-        Self(std::array::from_fn(|at| self.0[at].max(least.0[at]).min(most.0[at])))
-    }
-    #[inline(always)]
-    fn where_between(self, place: Self, least: Self, most: Self) -> Self {
-        let is_between = |at: usize| place.0[at] > least.0[at] && place.0[at] < most.0[at];
-        Self(std::array::from_fn(|at| if is_between(at) { self.0[at] } else { 0.0 }))
-    }
-    #[inline(always)]
-    fn in_turn(self, other: Self) -> [Self; 2] {
-        let both = [self.0, other.0];
-        [0, LANES / 2].map(|from| Self(std::array::from_fn(|at| both[at % 2][from + at / 2])))
-    }
-    #[inline(always)]
-    fn bytes(self, out: &mut [u8; LANES]) {
-        *out = self.0.map(|value| value.round_ties_even() as u8);
-    }
-    #[inline(always)]
-    fn pairs(self, other: Self) -> Self {
-        let both = [self.0, other.0];
-        Self(std::array::from_fn(|at| both[at / 4][at % 4 * 2] + both[at / 4][at % 4 * 2 + 1]))
     }
     #[inline(always)]
     fn turned(rows: [Self; LANES]) -> [Self; LANES] {
@@ -170,6 +131,8 @@ mod avx2 {
     }
 
     impl Lanes for Avx2 {
+        type Words = crate::encode::planes::words::Avx2;
+
         #[inline(always)]
         fn splat(value: f32) -> Self {
             step!(_mm256_set1_ps(value))
@@ -213,52 +176,6 @@ mod avx2 {
         #[inline(always)]
         fn times(self, other: Self) -> Self {
             step!(_mm256_mul_ps(self.0, other.0))
-        }
-        #[inline(always)]
-        fn over(self, other: Self) -> Self {
-            step!(_mm256_div_ps(self.0, other.0))
-        }
-        #[inline(always)]
-        fn root(self) -> Self {
-            step!(_mm256_sqrt_ps(self.0))
-        }
-        #[inline(always)]
-        fn within(self, least: Self, most: Self) -> Self {
-            step!(_mm256_min_ps(_mm256_max_ps(self.0, least.0), most.0))
-        }
-        #[inline(always)]
-        fn where_between(self, place: Self, least: Self, most: Self) -> Self {
-            step!(_mm256_and_ps(
-                self.0,
-                _mm256_and_ps(
-                    _mm256_cmp_ps::<_CMP_GT_OQ>(place.0, least.0),
-                    _mm256_cmp_ps::<_CMP_LT_OQ>(place.0, most.0)
-                )
-            ))
-        }
-        #[inline(always)]
-        fn in_turn(self, other: Self) -> [Self; 2] {
-            // SAFETY: as above.
-            unsafe {
-                let (low, high) = (_mm256_unpacklo_ps(self.0, other.0), _mm256_unpackhi_ps(self.0, other.0));
-                [Self(_mm256_permute2f128_ps::<0x20>(low, high)), Self(_mm256_permute2f128_ps::<0x31>(low, high))]
-            }
-        }
-        #[inline(always)]
-        fn bytes(self, out: &mut [u8; LANES]) {
-            // SAFETY: as above; eight bytes are written, to a reference to as many.
-            unsafe {
-                let whole = _mm256_cvtps_epi32(self.0);
-                let whole = _mm_packs_epi32(_mm256_castsi256_si128(whole), _mm256_extracti128_si256::<1>(whole));
-                _mm_storel_epi64(out.as_mut_ptr().cast(), _mm_packus_epi16(whole, whole));
-            }
-        }
-        #[inline(always)]
-        fn pairs(self, other: Self) -> Self {
-            // Sums come by halves in turn.
-            step!(_mm256_castpd_ps(_mm256_permute4x64_pd::<0b11_01_10_00>(_mm256_castps_pd(_mm256_hadd_ps(
-                self.0, other.0
-            )))))
         }
         #[inline(always)]
         fn turned(rows: [Self; LANES]) -> [Self; LANES] {
