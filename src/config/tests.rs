@@ -129,7 +129,7 @@ fn the_environment_gives_every_kind_of_value() {
     assert_eq!(config.api.token.expose(), "0042");
     let shoes = &config.category["my-shoes"];
     assert_eq!(shoes.source, SourceLocation::Bucket { bucket: "shoes".into(), prefix: "originals".into() });
-    assert_eq!((shoes.sizes.as_slice(), shoes.unsigned, shoes.quality_jpeg), (&[100, 200][..], Unsigned::None, 69));
+    assert_eq!((shoes.sizes.as_slice(), shoes.unsigned, shoes.quality_jpeg), (&[100, 200][..], Unsigned::None, 68));
     assert_eq!(config.category["other"].source, SourceLocation::Http("https://example.org/pictures".into()));
     assert_eq!(config.categories().map(|(name, _)| name).collect::<Vec<_>>(), ["my-shoes", "other"]);
     assert_eq!(config.presets.all["tiny"], "w_16");
