@@ -16,6 +16,12 @@ const LUMINANCE: [i16; 3] = [factor(0.212_6), factor(0.715_2), factor(0.072_2)];
 /// The least slope of luminance that is divided by.
 const SLOPE_MIN: f32 = 0.02;
 
+/// How far the colours of two by two pixels are apart (red and blue less green, in units) for their light to matter; and how far the
+/// colours that are decoded for pixels are from the one of their two by two, in 16ths. Below both a pixel's luma is its own: it would be
+/// moved by less than a step.
+const COLOURS_APART: i16 = 12 * UNIT;
+const SPREAD_APART: i16 = 4 * 16;
+
 /// White.
 const MOST: i16 = 255 * UNIT;
 
@@ -81,6 +87,8 @@ pub struct Strip<'a> {
     luma: Vec<u8>,
     /// With a row before them and one behind them, and in each a value before it and one behind it.
     colours: [Vec<u8>; 2],
+    /// For these rows and each [`STEP`] of pixels, whether their colours are apart.
+    apart: Vec<bool>,
 }
 
 impl<'a> Strip<'a> {
@@ -96,6 +104,7 @@ impl<'a> Strip<'a> {
             pixels: [Row::new(width), Row::new(width)],
             luma: vec![0; stride * ROWS],
             colours: [colours.clone(), colours],
+            apart: vec![false; stride / STEP * (HALF_ROWS + 2)],
         }
     }
 
@@ -132,6 +141,8 @@ impl<'a> Strip<'a> {
         for colour in &mut self.colours {
             colour.copy_within(HALF_ROWS * stride.., 0);
         }
+        let steps = self.width.div_ceil(STEP);
+        self.apart.copy_within(HALF_ROWS * steps.., 0);
         let last = self.height.div_ceil(2) - 1;
         for row in known.max(1)..HALF_ROWS + 2 {
             let place = top / 2 + row - 1;
@@ -143,7 +154,7 @@ impl<'a> Strip<'a> {
             }
             self.pixels[0].fill(line(rgb, self.width, 2 * place));
             self.pixels[1].fill(line(rgb, self.width, (2 * place + 1).min(self.height - 1)));
-            self.mean::<V>(row * stride);
+            self.mean::<V>(row * stride, row * steps);
         }
         if top == 0 {
             for colour in &mut self.colours {
@@ -159,22 +170,32 @@ impl<'a> Strip<'a> {
             self.pixels[0].fill(line(rgb, self.width, top + row));
             let near = row / 2 + 1;
             let far = if row % 2 == 0 { near - 1 } else { near + 1 };
-            self.row::<V>(row * luma, [near * stride, far * stride]);
+            self.row::<V>(row * luma, [near * stride, far * stride], near * steps);
         }
     }
 
-    /// The colours of two by two pixels, to a place.
+    /// The colours of two by two pixels, to a place; and whether they are apart, to another.
     #[inline(always)]
-    fn mean<V: Words>(&mut self, place: usize) {
+    fn mean<V: Words>(&mut self, place: usize, apart: usize) {
         let half = self.width.div_ceil(2);
         for from in (0..half).step_by(WORDS) {
-            let (left, right) = (self.lights::<V>(2 * from), self.lights::<V>(2 * from + WORDS));
-            let mean =
-                [left[0].means(right[0]).valued(), left[1].means(right[1]).valued(), left[2].means(right[2]).valued()];
-            for (colour, parts) in [self.matrix.cb, self.matrix.cr].into_iter().enumerate() {
-                let values = mix(parts, mean).plus(V::splat(128 * UNIT));
-                values.bytes(some_mut(&mut self.colours[colour], place + 1 + from));
-            }
+            let left = [self.pixels[0].at::<V>(2 * from), self.pixels[1].at::<V>(2 * from)];
+            let right = [self.pixels[0].at::<V>(2 * from + WORDS), self.pixels[1].at::<V>(2 * from + WORDS)];
+            let is_apart = most_apart(left).larger(most_apart(right)).any_above(COLOURS_APART);
+            let mean = if is_apart {
+                let (left, right) = (lights(left), lights(right));
+                [left[0].means(right[0]).valued(), left[1].means(right[1]).valued(), left[2].means(right[2]).valued()]
+            } else {
+                [
+                    left[0][0].mean(left[1][0]).means(right[0][0].mean(right[1][0])),
+                    left[0][1].mean(left[1][1]).means(right[0][1].mean(right[1][1])),
+                    left[0][2].mean(left[1][2]).means(right[0][2].mean(right[1][2])),
+                ]
+            };
+            self.apart[apart + from / WORDS] = is_apart;
+            let (cb, cr) = (mix(self.matrix.cb, mean), mix(self.matrix.cr, mean));
+            cb.plus(V::splat(128 * UNIT)).bytes(some_mut(&mut self.colours[0], place + 1 + from));
+            cr.plus(V::splat(128 * UNIT)).bytes(some_mut(&mut self.colours[1], place + 1 + from));
         }
         for colour in &mut self.colours {
             let row = &mut colour[place..];
@@ -183,30 +204,45 @@ impl<'a> Strip<'a> {
         }
     }
 
-    /// The mean light of pixels one above the other.
+    /// A row of luma to a place, its colours from two places; and from where it is known whether they are apart.
     #[inline(always)]
-    fn lights<V: Words>(&self, pixel: usize) -> [V; 3] {
-        let (upper, lower) = (self.pixels[0].at::<V>(pixel), self.pixels[1].at::<V>(pixel));
-        [
-            light(upper[0]).mean(light(lower[0])),
-            light(upper[1]).mean(light(lower[1])),
-            light(upper[2]).mean(light(lower[2])),
-        ]
-    }
-
-    /// A row of luma to a place, its colours from two places.
-    #[inline(always)]
-    fn row<V: Words>(&mut self, place: usize, [near, far]: [usize; 2]) {
+    fn row<V: Words>(&mut self, place: usize, [near, far]: [usize; 2], apart: usize) {
         for from in (0..self.width).step_by(STEP) {
-            let cb = spread::<V>(&self.colours[0], near + from / 2, far + from / 2);
-            let cr = spread::<V>(&self.colours[1], near + from / 2, far + from / 2);
+            let (cb, cb_apart) = spread::<V>(&self.colours[0], near + from / 2, far + from / 2);
+            let (cr, cr_apart) = spread::<V>(&self.colours[1], near + from / 2, far + from / 2);
+            let is_apart = self.apart[apart + from / STEP] || cb_apart.larger(cr_apart).any_above(SPREAD_APART);
             for half in 0..2 {
                 let pixel = from + half * WORDS;
-                let luma = lightened(self.matrix, self.pixels[0].at::<V>(pixel), cb[half], cr[half]);
-                luma.bytes(some_mut(&mut self.luma, place + pixel));
+                let pixels = self.pixels[0].at::<V>(pixel);
+                let mut luma = mix(self.matrix.luma, pixels);
+                if is_apart {
+                    luma = lightened(self.matrix, pixels, luma, cb[half], cr[half]);
+                }
+                luma.times(V::splat(self.matrix.scale))
+                    .plus(V::splat(self.matrix.black * UNIT))
+                    .bytes(some_mut(&mut self.luma, place + pixel));
             }
         }
     }
+}
+
+/// How far the colours of two by two pixels are apart at most, whatever their brightness: of pixels of two rows.
+#[inline(always)]
+fn most_apart<V: Words>([upper, lower]: [[V; 3]; 2]) -> V {
+    let (red, blue) = (upper[0].minus(upper[1]), upper[2].minus(upper[1]));
+    let across = red.apart(red.swapped()).larger(blue.apart(blue.swapped()));
+    let down = red.apart(lower[0].minus(lower[1])).larger(blue.apart(lower[2].minus(lower[1])));
+    across.larger(down)
+}
+
+/// The mean light of pixels one above the other.
+#[inline(always)]
+fn lights<V: Words>([upper, lower]: [[V; 3]; 2]) -> [V; 3] {
+    [
+        light(upper[0]).mean(light(lower[0])),
+        light(upper[1]).mean(light(lower[1])),
+        light(upper[2]).mean(light(lower[2])),
+    ]
 }
 
 fn line(rgb: &[u8], width: usize, row: usize) -> &[u8] {
@@ -218,16 +254,20 @@ fn some_mut(values: &mut [u8], from: usize) -> &mut [u8; WORDS] {
     (&mut values[from..from + WORDS]).try_into().expect("so many were taken")
 }
 
-/// A colour of pixels about 0, as who decodes has it. Both places are those of a value before the first.
+/// A colour of pixels about 0, as who decodes has it, and how far from the one of their two by two, in 16ths. Both places are those of
+/// a value before the first.
 #[inline(always)]
-fn spread<V: Words>(colours: &[u8], near: usize, far: usize) -> [V; 2] {
+fn spread<V: Words>(colours: &[u8], near: usize, far: usize) -> ([V; 2], V) {
     let before = nearer::<V>(colours, near, far);
     let here = nearer::<V>(colours, near + 1, far + 1);
     let behind = nearer::<V>(colours, near + 2, far + 2);
     let here = threefold(here);
-    let [left, right] = here.plus(before).in_turn(here.plus(behind));
+    let (left, right) = (here.plus(before), here.plus(behind));
+    let own = fourfold(fourfold(V::samples(some(colours, near + 1))));
+    let apart = left.apart(own).larger(right.apart(own));
     let middle = V::splat(128 * 16);
-    [left.minus(middle).eightfold(), right.minus(middle).eightfold()]
+    let [left, right] = left.minus(middle).eightfold().in_turn(right.minus(middle).eightfold());
+    ([left, right], apart)
 }
 
 #[inline(always)]
@@ -237,9 +277,12 @@ fn threefold<V: Words>(value: V) -> V {
 
 #[inline(always)]
 fn nearer<V: Words>(colours: &[u8], near: usize, far: usize) -> V {
-    let near: &[u8; WORDS] = colours[near..near + WORDS].try_into().expect("so many were taken");
-    let far: &[u8; WORDS] = colours[far..far + WORDS].try_into().expect("so many were taken");
-    threefold(V::samples(near)).plus(V::samples(far))
+    threefold(V::samples(some(colours, near))).plus(V::samples(some(colours, far)))
+}
+
+#[inline(always)]
+fn some(values: &[u8], from: usize) -> &[u8; WORDS] {
+    values[from..from + WORDS].try_into().expect("so many were taken")
 }
 
 /// A whole picture of RGB.
@@ -264,11 +307,10 @@ pub fn planes<V: Words>(rgb: &[u8], size: Size, matrix: &Matrix) -> Planes {
     Planes { size, sampling: Sampling::Half, values }
 }
 
-/// The luma with which pixels of such colours are as bright as the original's.
+/// The luma with which pixels of such colours are as bright as the original's; of the luma that they have.
 #[inline(always)]
-fn lightened<V: Words>(matrix: &Matrix, pixels: [V; 3], cb: V, cr: V) -> V {
+fn lightened<V: Words>(matrix: &Matrix, pixels: [V; 3], luma: V, cb: V, cr: V) -> V {
     let (least, most) = (V::splat(0), V::splat(MOST));
-    let luma = mix(matrix.luma, pixels);
     let wanted = mix(LUMINANCE, [light(pixels[0]), light(pixels[1]), light(pixels[2])]);
     let green = cb.times(V::splat(matrix.green_of_cb)).plus(cr.times(V::splat(matrix.green_of_cr)));
     let red = luma.plus(fourfold(cr.times(V::splat(matrix.red_of_cr)))).within(least, most);
@@ -277,8 +319,7 @@ fn lightened<V: Words>(matrix: &Matrix, pixels: [V; 3], cb: V, cr: V) -> V {
     let off = wanted.minus(mix(LUMINANCE, [light(red), light(green), light(blue)]));
     // About as fast as the light of a gray of that luma.
     let rise = slope(luma).within(V::splat(factor(SLOPE_MIN / 4.0)), V::splat(i16::MAX));
-    let luma = luma.plus(off.over(rise)).within(least, most);
-    luma.times(V::splat(matrix.scale)).plus(V::splat(matrix.black * UNIT))
+    luma.plus(off.over(rise)).within(least, most)
 }
 
 #[inline(always)]

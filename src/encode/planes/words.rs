@@ -43,6 +43,14 @@ pub trait Words: Copy {
     fn eightfold(self) -> Self;
     /// The nearest numbers from one to another.
     fn within(self, least: Self, most: Self) -> Self;
+    /// How far the numbers are apart, as [`Self::plus`].
+    fn apart(self, other: Self) -> Self;
+    /// The larger numbers.
+    fn larger(self, other: Self) -> Self;
+    /// Neighbours in each other's place.
+    fn swapped(self) -> Self;
+    /// Whether one is above this.
+    fn any_above(self, limit: i16) -> bool;
     /// The means of numbers that are not negative; halves rounded up.
     fn mean(self, other: Self) -> Self;
     /// The means of neighbours, first of these numbers, then of others; halves rounded up.
@@ -112,6 +120,25 @@ impl Words for Portable {
     #[inline(always)]
     fn within(self, least: Self, most: Self) -> Self {
         Self(std::array::from_fn(|at| self.0[at].max(least.0[at]).min(most.0[at])))
+    }
+    #[inline(always)]
+    fn apart(self, other: Self) -> Self {
+        Self(std::array::from_fn(|at| {
+            let (one, other) = (self.0[at], other.0[at]);
+            one.saturating_sub(other).max(other.saturating_sub(one))
+        }))
+    }
+    #[inline(always)]
+    fn larger(self, other: Self) -> Self {
+        Self(std::array::from_fn(|at| self.0[at].max(other.0[at])))
+    }
+    #[inline(always)]
+    fn swapped(self) -> Self {
+        Self(std::array::from_fn(|at| self.0[at ^ 1]))
+    }
+    #[inline(always)]
+    fn any_above(self, limit: i16) -> bool {
+        self.0.iter().any(|value| *value > limit)
     }
     #[inline(always)]
     fn mean(self, other: Self) -> Self {
@@ -256,6 +283,23 @@ mod avx2 {
         #[inline(always)]
         fn within(self, least: Self, most: Self) -> Self {
             step!(_mm256_min_epi16(_mm256_max_epi16(self.0, least.0), most.0))
+        }
+        #[inline(always)]
+        fn apart(self, other: Self) -> Self {
+            step!(_mm256_max_epi16(_mm256_subs_epi16(self.0, other.0), _mm256_subs_epi16(other.0, self.0)))
+        }
+        #[inline(always)]
+        fn larger(self, other: Self) -> Self {
+            step!(_mm256_max_epi16(self.0, other.0))
+        }
+        #[inline(always)]
+        fn swapped(self) -> Self {
+            step!(_mm256_shufflehi_epi16::<0b10_11_00_01>(_mm256_shufflelo_epi16::<0b10_11_00_01>(self.0)))
+        }
+        #[inline(always)]
+        fn any_above(self, limit: i16) -> bool {
+            // SAFETY: as above.
+            unsafe { _mm256_movemask_epi8(_mm256_cmpgt_epi16(self.0, _mm256_set1_epi16(limit))) != 0 }
         }
         #[inline(always)]
         fn mean(self, other: Self) -> Self {
