@@ -19,8 +19,8 @@ const SLOPE_MIN: f32 = 0.02;
 /// How far the colours of two by two pixels are apart (red and blue less green, in units) for their light to matter; and how far the
 /// colours that are decoded for pixels are from the one of their two by two, in 16ths. Below both a pixel's luma is its own: it would be
 /// moved by less than a step.
-const COLOURS_APART: i16 = 12 * UNIT;
-const SPREAD_APART: i16 = 4 * 16;
+const COLOURS_APART: i16 = 8 * UNIT;
+const SPREAD_APART: i16 = 3 * 16;
 
 /// White.
 const MOST: i16 = 255 * UNIT;

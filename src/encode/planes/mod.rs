@@ -1,8 +1,8 @@
 //! From pixels to planes: YCbCr by BT.601, of full range as JFIF has it for AVIF, of video's range for WebP; and alpha.
 //!
 //! Colour is kept at half resolution (4:2:0), and luma makes up for much of what that costs: see [`halved`].
-#![allow(unsafe_code)]
 
+mod dispatch;
 mod halved;
 #[cfg(test)]
 mod tests;
@@ -136,12 +136,12 @@ impl Matrix {
 impl Planes {
     /// Of RGB, in full range.
     pub fn full(rgb: &[u8], size: Size) -> Self {
-        halved(rgb, size, &FULL_RANGE)
+        dispatch::halved(rgb, size, &FULL_RANGE)
     }
 
     /// Of RGB, in video's range.
     pub fn video(rgb: &[u8], size: Size) -> Self {
-        halved(rgb, size, &VIDEO_RANGE)
+        dispatch::halved(rgb, size, &VIDEO_RANGE)
     }
 
     /// Of the last channel.
@@ -151,19 +151,4 @@ impl Planes {
         let gray = vec![128; size.width.div_ceil(2) as usize * size.height.div_ceil(2) as usize];
         Self { size, sampling: Sampling::None, values: [alpha, gray.clone(), gray] }
     }
-}
-
-fn halved(rgb: &[u8], size: Size, matrix: &Matrix) -> Planes {
-    #[cfg(target_arch = "x86_64")]
-    if crate::encode::has_vectors() {
-        // SAFETY: the one requirement, that the machine has these, was just asked.
-        return unsafe { halved_avx2(rgb, size, matrix) };
-    }
-    halved::planes::<words::Portable>(rgb, size, matrix)
-}
-
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx2,bmi1,bmi2,lzcnt")]
-fn halved_avx2(rgb: &[u8], size: Size, matrix: &Matrix) -> Planes {
-    halved::planes::<words::Avx2>(rgb, size, matrix)
 }

@@ -16,7 +16,7 @@ fn vectors_make_what_plain_loops_make() {
             let mut sample = || if extreme { 255 * random.u8(0..2) } else { random.u8(..) };
             let (rgb, size) = pixels(width, height, |_, _| [sample(), sample(), sample()]);
             let plainly = halved::planes::<words::Portable>(&rgb, size, matrix);
-            assert_eq!(super::halved(&rgb, size, matrix).values, plainly.values, "{width}x{height}");
+            assert_eq!(dispatch::halved(&rgb, size, matrix).values, plainly.values, "{width}x{height}");
         }
     }
 }
