@@ -35,8 +35,9 @@ fn luminance([red, green, blue]: [f64; 3]) -> f64 {
 fn decoded(planes: &Planes) -> Vec<[f64; 3]> {
     let (width, height) = (planes.size.width as usize, planes.size.height as usize);
     let (half_width, half_height) = (width.div_ceil(2), height.div_ceil(2));
-    let beside =
-        |at: usize, count: usize| if at % 2 == 0 { (at / 2).saturating_sub(1) } else { (at / 2 + 1).min(count - 1) };
+    let beside = |at: usize, count: usize| {
+        if at.is_multiple_of(2) { (at / 2).saturating_sub(1) } else { (at / 2 + 1).min(count - 1) }
+    };
     let colour = |plane: &[u8], x: usize, y: usize| {
         let at = |x: usize, y: usize| f64::from(plane[y * half_width + x]) - 128.0;
         let (other_x, other_y) = (beside(x, half_width), beside(y, half_height));
