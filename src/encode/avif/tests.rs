@@ -66,8 +66,8 @@ fn colour_is_told_in_bitstream_and_container() {
 
 #[test]
 fn coloured_detail_keeps_its_brightness() {
-    // Columns of one pixel, red and blue.
-    let (red, blue) = ([220, 30, 40], [40, 60, 230]);
+    // Columns of one pixel, reddish and bluish.
+    let (red, blue) = ([190, 100, 80], [80, 110, 170]);
     let samples = (0..64 * 64).flat_map(|at| if at % 2 == 0 { red } else { blue }).collect();
     let found = opened(&made(&Picture::srgb8(Size::new(64, 64), Layout::Rgb, samples), 80));
     let light = |pixel: &[u8]| {

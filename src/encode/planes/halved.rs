@@ -2,8 +2,8 @@
 //!
 //! A colour of two by two pixels is the mean of their light, not of the values that stand for it. Whoever decodes spreads such
 //! colours over the pixels again, bilinearly, three parts of the nearer to one of the farther (libwebp, libjpeg and libyuv do), so a
-//! pixel beside an edge gets the wrong one. Its luma is then moved until its luminance is the original's (one step of Newton's
-//! method), since the eye sees errors of brightness before those of colour. libwebp's "sharp YUV" goes to the same end in four rounds.
+//! pixel beside an edge gets the wrong one. Its luma is then moved until its luminance is about the original's (one step of Newton's
+//! method, and [`MOVE_MAX`]), since the eye sees errors of brightness before those of colour. libwebp's "sharp YUV" goes to the same end in four rounds.
 //! What it gives stands in `docs/engine.md`.
 
 use super::words::{PIXELS_BYTES, POWERS, UNIT, WORDS, Words, factor};
@@ -21,6 +21,10 @@ const SLOPE_MIN: f32 = 0.02;
 /// moved by less than a step.
 const COLOURS_APART: i16 = 8 * UNIT;
 const SPREAD_APART: i16 = 3 * 16;
+
+/// How far luma is moved at most. Where it would take more the hue is far off, and a pixel of a wrong hue that is as bright as it was is
+/// seen as a halo (pink about red on blue), where a darker one is not.
+const MOVE_MAX: i16 = 24 * UNIT;
 
 /// White.
 const MOST: i16 = 255 * UNIT;
@@ -319,7 +323,8 @@ fn lightened<V: Words>(matrix: &Matrix, pixels: [V; 3], luma: V, cb: V, cr: V) -
     let off = wanted.minus(mix(LUMINANCE, [light(red), light(green), light(blue)]));
     // About as fast as the light of a gray of that luma.
     let rise = slope(luma).within(V::splat(factor(SLOPE_MIN / 4.0)), V::splat(i16::MAX));
-    luma.plus(off.over(rise)).within(least, most)
+    let moved = off.over(rise).within(V::splat(-MOVE_MAX), V::splat(MOVE_MAX));
+    luma.plus(moved).within(least, most)
 }
 
 #[inline(always)]

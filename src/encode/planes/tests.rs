@@ -74,9 +74,9 @@ fn one_colour_stays_what_it_is() {
 
 #[test]
 fn an_edge_between_colours_is_as_bright_as_it_was() {
-    // Red letters on blue, a pixel wide, at every place beside two by two.
+    // Letters a pixel wide, at every place beside two by two.
     let (rgb, size) =
-        pixels(64, 64, |x, y| if (x + y / 9) % 7 == 0 || y % 9 == 0 { [220, 30, 30] } else { [30, 40, 200] });
+        pixels(64, 64, |x, y| if (x + y / 9) % 7 == 0 || y % 9 == 0 { [190, 100, 80] } else { [80, 110, 170] });
     let off = |planes: &Planes| {
         let wanted = rgb.as_chunks::<3>().0.iter().map(|pixel| luminance(pixel.map(f64::from)));
         decoded(planes).into_iter().zip(wanted).map(|(found, wanted)| (luminance(found) - wanted).abs()).sum::<f64>()
