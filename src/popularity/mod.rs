@@ -59,6 +59,8 @@ struct Pending {
     shapes: HashMap<Arc<str>, Sketch>,
     /// Of uploads: whose they are, the catalog knows.
     access: HashMap<Asked, Times>,
+    /// Accesses whose shapes it was told, but which it did not take themselves.
+    rest: Vec<Access>,
     since: Option<Instant>,
 }
 
@@ -110,11 +112,12 @@ impl Popularity {
     /// The catalog's.
     pub async fn flush(&self, catalog: &Catalog) -> Result<(), Error> {
         self.fold();
-        let Pending { shapes, access, .. } = std::mem::take(&mut *self.pending.lock());
+        let Pending { shapes, access, rest, .. } = std::mem::take(&mut *self.pending.lock());
         let owned = match self.owned(catalog, &access).await {
             Ok(owned) => owned,
             Err(error) => {
                 self.give_back(shapes, access);
+                self.keep(rest);
                 return Err(error);
             }
         };
@@ -127,6 +130,7 @@ impl Popularity {
                 if at == 0 {
                     self.give_back(shapes, access);
                 }
+                self.keep(rest);
                 return Err(error);
             }
         }
@@ -138,11 +142,21 @@ impl Popularity {
             variant: variant.into(),
             count: times.count,
         };
-        let rows: Vec<Access> = access.into_iter().map(row).collect();
-        for rows in rows.chunks(ROWS) {
-            catalog.touch_access(rows.to_vec()).await?;
+        let rows: Vec<Access> = rest.into_iter().chain(access.into_iter().map(row)).collect();
+        for (at, part) in rows.chunks(ROWS).enumerate() {
+            if let Err(error) = catalog.touch_access(part.to_vec()).await {
+                self.keep(rows[at * ROWS..].to_vec());
+                return Err(error);
+            }
         }
         Ok(())
+    }
+
+    /// Keeps accesses for the next time, as many as may wait.
+    fn keep(&self, mut rows: Vec<Access>) {
+        let mut pending = self.pending.lock();
+        rows.truncate(ACCESS_MAX.saturating_sub(pending.rest.len()));
+        pending.rest.append(&mut rows);
     }
 
     /// The shapes of uploads, by category and owner. What is no longer catalogued is nobody's.
