@@ -50,6 +50,8 @@ pub struct Popularity {
     /// Told when a part of the counters is full.
     full: Notify,
     pending: Mutex<Pending>,
+    /// Accesses whose shapes the catalog was told, but which it did not take themselves.
+    refused: Mutex<Vec<Access>>,
 }
 
 /// What the catalog was not told yet.
@@ -59,8 +61,6 @@ struct Pending {
     shapes: HashMap<Arc<str>, Sketch>,
     /// Of uploads: whose they are, the catalog knows.
     access: HashMap<Asked, Times>,
-    /// Accesses whose shapes it was told, but which it did not take themselves.
-    rest: Vec<Access>,
     since: Option<Instant>,
 }
 
@@ -77,8 +77,8 @@ struct Times {
 impl Popularity {
     /// Nothing was asked for yet.
     pub fn new(settings: Settings) -> Arc<Self> {
-        let (counters, full, pending) = Default::default();
-        Arc::new(Self { settings, counters, full, pending })
+        let (counters, full, pending, refused) = Default::default();
+        Arc::new(Self { settings, counters, full, pending, refused })
     }
 
     /// Counts an answer by its canonical path. What comes back counts further ones of the same path, at the cost of an addition.
@@ -112,12 +112,11 @@ impl Popularity {
     /// The catalog's.
     pub async fn flush(&self, catalog: &Catalog) -> Result<(), Error> {
         self.fold();
-        let Pending { shapes, access, rest, .. } = std::mem::take(&mut *self.pending.lock());
+        let Pending { shapes, access, .. } = std::mem::take(&mut *self.pending.lock());
         let owned = match self.owned(catalog, &access).await {
             Ok(owned) => owned,
             Err(error) => {
                 self.give_back(shapes, access);
-                self.keep(rest);
                 return Err(error);
             }
         };
@@ -130,7 +129,6 @@ impl Popularity {
                 if at == 0 {
                     self.give_back(shapes, access);
                 }
-                self.keep(rest);
                 return Err(error);
             }
         }
@@ -142,21 +140,17 @@ impl Popularity {
             variant: variant.into(),
             count: times.count,
         };
-        let rows: Vec<Access> = rest.into_iter().chain(access.into_iter().map(row)).collect();
+        let mut rows = std::mem::take(&mut *self.refused.lock());
+        rows.extend(access.into_iter().map(row));
         for (at, part) in rows.chunks(ROWS).enumerate() {
             if let Err(error) = catalog.touch_access(part.to_vec()).await {
-                self.keep(rows[at * ROWS..].to_vec());
+                rows.drain(..at * ROWS);
+                rows.truncate(ACCESS_MAX);
+                *self.refused.lock() = rows;
                 return Err(error);
             }
         }
         Ok(())
-    }
-
-    /// Keeps accesses for the next time, as many as may wait.
-    fn keep(&self, mut rows: Vec<Access>) {
-        let mut pending = self.pending.lock();
-        rows.truncate(ACCESS_MAX.saturating_sub(pending.rest.len()));
-        pending.rest.append(&mut rows);
     }
 
     /// The shapes of uploads, by category and owner. What is no longer catalogued is nobody's.

@@ -17,7 +17,7 @@ use crate::encode::Error;
 use crate::encode::planes::{Planes, Sampling};
 
 /// The coarsest quantizer.
-pub const QUANTIZER_MAX: u32 = 63;
+const QUANTIZER_MAX: u32 = 63;
 
 /// libaom's fastest for all-intra.
 const SPEED: c_int = 9;
@@ -37,7 +37,7 @@ const CONTROLS: &[(ffi::aome_enc_control_id, c_int)] = &[
     (ffi::AV1E_SET_MATRIX_COEFFICIENTS, ffi::AOM_CICP_MC_BT_601 as c_int),
 ];
 
-/// Encodes one still picture; `quantizer` is 0 (finest) to [`QUANTIZER_MAX`].
+/// Encodes one still picture; `quantizer` is 0 (finest) to 63.
 pub fn encode(planes: &Planes, quantizer: u32) -> Result<Vec<u8>, Error> {
     let mut encoder = Encoder::new(planes, quantizer)?;
     let mut stream = Vec::new();

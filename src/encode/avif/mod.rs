@@ -2,8 +2,8 @@
 //!
 //! libaom codes 8 bits at its fastest intra speed, colour at half resolution (see [`planes`]), alpha as a second picture without
 //! loss, as in WebP, so that what is transparent or opaque stays so. ravif codes 10 bits and colour at full resolution, which only
-//! shows where little else is lost. Both write sRGB as CICP 1/13/6, full range: into the bitstream, and libaom's also into the container (ravif
-//! leaves it to the container's default, which is the same).
+//! shows where little else is lost. Both write sRGB as CICP 1/13/6, full range: into the bitstream, and libaom's also into the
+//! container (ravif leaves it to the container's default, which is the same).
 //!
 //! Neither can be stopped on the way: between colour and alpha the deadline is looked at. Neither writes an ICC profile: a
 //! picture that keeps its profile must not come here (the caller converts it to sRGB), and [`Settings::icc`] is ignored.

@@ -3,8 +3,8 @@
 //! A colour of two by two pixels is the mean of their light, not of the values that stand for it. Whoever decodes spreads such
 //! colours over the pixels again, bilinearly, three parts of the nearer to one of the farther (libwebp, libjpeg and libyuv do), so a
 //! pixel beside an edge gets the wrong one. Its luma is then moved until its luminance is about the original's (one step of Newton's
-//! method, and [`MOVE_MAX`]), since the eye sees errors of brightness before those of colour. libwebp's "sharp YUV" goes to the same end in four rounds.
-//! What it gives stands in `docs/engine.md`.
+//! method, and [`MOVE_MAX`]), since the eye sees errors of brightness before those of colour. libwebp's "sharp YUV" goes to the same
+//! end in four rounds. What it gives stands in `docs/engine.md`.
 
 use super::words::{PIXELS_BYTES, POWERS, UNIT, WORDS, Words, factor};
 use super::{Matrix, Planes, Sampling};
@@ -141,14 +141,14 @@ impl<'a> Strip<'a> {
     pub fn fill<V: Words>(&mut self, rgb: &[u8], top: usize) {
         let stride = self.colour_stride();
         // The last two rows of the strip before are this one's first; the very first one stands for the one before it.
-        let known = if top == 0 { 0 } else { 2 };
+        let first = if top == 0 { 1 } else { 2 };
         for colour in &mut self.colours {
             colour.copy_within(HALF_ROWS * stride.., 0);
         }
         let steps = self.width.div_ceil(STEP);
         self.apart.copy_within(HALF_ROWS * steps.., 0);
         let last = self.height.div_ceil(2) - 1;
-        for row in known.max(1)..HALF_ROWS + 2 {
+        for row in first..HALF_ROWS + 2 {
             let place = top / 2 + row - 1;
             if place > last {
                 for colour in &mut self.colours {
@@ -186,16 +186,11 @@ impl<'a> Strip<'a> {
             let left = [self.pixels[0].at::<V>(2 * from), self.pixels[1].at::<V>(2 * from)];
             let right = [self.pixels[0].at::<V>(2 * from + WORDS), self.pixels[1].at::<V>(2 * from + WORDS)];
             let is_apart = most_apart(left).larger(most_apart(right)).any_above(COLOURS_APART);
-            let mean = if is_apart {
-                let (left, right) = (lights(left), lights(right));
-                [left[0].means(right[0]).valued(), left[1].means(right[1]).valued(), left[2].means(right[2]).valued()]
-            } else {
-                [
-                    left[0][0].mean(left[1][0]).means(right[0][0].mean(right[1][0])),
-                    left[0][1].mean(left[1][1]).means(right[0][1].mean(right[1][1])),
-                    left[0][2].mean(left[1][2]).means(right[0][2].mean(right[1][2])),
-                ]
-            };
+            let (left, right) = if is_apart { (lights(left), lights(right)) } else { (means(left), means(right)) };
+            let mut mean = [left[0].means(right[0]), left[1].means(right[1]), left[2].means(right[2])];
+            if is_apart {
+                mean = [mean[0].valued(), mean[1].valued(), mean[2].valued()];
+            }
             self.apart[apart + from / WORDS] = is_apart;
             let (cb, cr) = (mix(self.matrix.cb, mean), mix(self.matrix.cr, mean));
             cb.plus(V::splat(128 * UNIT)).bytes(some_mut(&mut self.colours[0], place + 1 + from));
@@ -239,14 +234,15 @@ fn most_apart<V: Words>([upper, lower]: [[V; 3]; 2]) -> V {
     across.larger(down)
 }
 
-/// The mean light of pixels one above the other.
+/// The means of pixels one above the other; and of their light.
+#[inline(always)]
+fn means<V: Words>([upper, lower]: [[V; 3]; 2]) -> [V; 3] {
+    [upper[0].mean(lower[0]), upper[1].mean(lower[1]), upper[2].mean(lower[2])]
+}
+
 #[inline(always)]
 fn lights<V: Words>([upper, lower]: [[V; 3]; 2]) -> [V; 3] {
-    [
-        light(upper[0]).mean(light(lower[0])),
-        light(upper[1]).mean(light(lower[1])),
-        light(upper[2]).mean(light(lower[2])),
-    ]
+    means([[light(upper[0]), light(upper[1]), light(upper[2])], [light(lower[0]), light(lower[1]), light(lower[2])]])
 }
 
 fn line(rgb: &[u8], width: usize, row: usize) -> &[u8] {

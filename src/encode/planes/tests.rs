@@ -95,3 +95,15 @@ fn an_edge_between_colours_is_as_bright_as_it_was() {
     let plain = off(&planes);
     assert!(ours * 5.0 < plain, "{ours} beside {plain}");
 }
+
+#[test]
+fn a_hue_that_is_far_off_is_not_made_bright() {
+    let (rgb, size) = pixels(64, 64, |x, y| if (x / 5 + y / 7) % 2 == 0 { [230, 16, 16] } else { [0, 32, 192] });
+    let planes = Planes::full(&rgb, size);
+    let mut most = 0.0_f64;
+    for (pixel, luma) in rgb.as_chunks::<3>().0.iter().zip(&planes.values[0]) {
+        let [red, green, blue] = pixel.map(f64::from);
+        most = most.max((f64::from(*luma) - (0.299 * red + 0.587 * green + 0.114 * blue)).abs());
+    }
+    assert!(most > 20.0 && most < 25.0, "{most}");
+}
